@@ -94,6 +94,9 @@ _musterd() {
             musterd,run-shim)
                 cmd="musterd__subcmd__run__subcmd__shim"
                 ;;
+            musterd,sd-file)
+                cmd="musterd__subcmd__sd__subcmd__file"
+                ;;
             musterd,serve)
                 cmd="musterd__subcmd__serve"
                 ;;
@@ -105,6 +108,9 @@ _musterd() {
                 ;;
             musterd,store)
                 cmd="musterd__subcmd__store"
+                ;;
+            musterd,tls)
+                cmd="musterd__subcmd__tls"
                 ;;
             musterd,token)
                 cmd="musterd__subcmd__token"
@@ -385,6 +391,9 @@ _musterd() {
             musterd__subcmd__help,run-shim)
                 cmd="musterd__subcmd__help__subcmd__run__subcmd__shim"
                 ;;
+            musterd__subcmd__help,sd-file)
+                cmd="musterd__subcmd__help__subcmd__sd__subcmd__file"
+                ;;
             musterd__subcmd__help,serve)
                 cmd="musterd__subcmd__help__subcmd__serve"
                 ;;
@@ -396,6 +405,9 @@ _musterd() {
                 ;;
             musterd__subcmd__help,store)
                 cmd="musterd__subcmd__help__subcmd__store"
+                ;;
+            musterd__subcmd__help,tls)
+                cmd="musterd__subcmd__help__subcmd__tls"
                 ;;
             musterd__subcmd__help,token)
                 cmd="musterd__subcmd__help__subcmd__token"
@@ -522,6 +534,9 @@ _musterd() {
                 ;;
             musterd__subcmd__help__subcmd__store,stats)
                 cmd="musterd__subcmd__help__subcmd__store__subcmd__stats"
+                ;;
+            musterd__subcmd__help__subcmd__tls,self-signed)
+                cmd="musterd__subcmd__help__subcmd__tls__subcmd__self__subcmd__signed"
                 ;;
             musterd__subcmd__help__subcmd__token,create)
                 cmd="musterd__subcmd__help__subcmd__token__subcmd__create"
@@ -655,6 +670,18 @@ _musterd() {
             musterd__subcmd__store__subcmd__help,stats)
                 cmd="musterd__subcmd__store__subcmd__help__subcmd__stats"
                 ;;
+            musterd__subcmd__tls,help)
+                cmd="musterd__subcmd__tls__subcmd__help"
+                ;;
+            musterd__subcmd__tls,self-signed)
+                cmd="musterd__subcmd__tls__subcmd__self__subcmd__signed"
+                ;;
+            musterd__subcmd__tls__subcmd__help,help)
+                cmd="musterd__subcmd__tls__subcmd__help__subcmd__help"
+                ;;
+            musterd__subcmd__tls__subcmd__help,self-signed)
+                cmd="musterd__subcmd__tls__subcmd__help__subcmd__self__subcmd__signed"
+                ;;
             musterd__subcmd__token,create)
                 cmd="musterd__subcmd__token__subcmd__create"
                 ;;
@@ -740,7 +767,7 @@ _musterd() {
 
     case "${cmd}" in
         musterd)
-            opts="-o -q -h -V --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help --version serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help"
+            opts="-o -q -h -V --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help --version serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -763,6 +790,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -798,7 +837,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__backup)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -821,6 +860,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -856,7 +907,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help overview connections channels exchanges queues bindings consumers peek purge delete definitions user help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help overview connections channels exchanges queues bindings consumers peek purge delete definitions user help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -879,6 +930,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -914,7 +977,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__bindings)
-            opts="-o -q -h --vhost --name --limit --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --vhost --name --limit --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -949,6 +1012,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -984,7 +1059,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__channels)
-            opts="-o -q -h --vhost --name --limit --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --vhost --name --limit --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1019,6 +1094,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1054,7 +1141,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__connections)
-            opts="-o -q -h --vhost --name --limit --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --vhost --name --limit --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1089,6 +1176,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1124,7 +1223,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__consumers)
-            opts="-o -q -h --vhost --name --limit --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --vhost --name --limit --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1162,6 +1261,18 @@ _musterd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1194,7 +1305,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__definitions)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help export import help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help export import help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1217,6 +1328,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1252,7 +1375,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__definitions__subcmd__export)
-            opts="-o -q -h --vhost --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --vhost --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1279,6 +1402,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1370,7 +1505,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__definitions__subcmd__import)
-            opts="-o -q -h --vhost --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --vhost --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1397,6 +1532,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1432,7 +1579,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__delete)
-            opts="-y -o -q -h --vhost --yes --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-y -o -q -h --vhost --yes --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1459,6 +1606,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1494,7 +1653,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__exchanges)
-            opts="-o -q -h --vhost --name --limit --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --vhost --name --limit --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1529,6 +1688,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1872,7 +2043,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__overview)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1895,6 +2066,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1930,7 +2113,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__peek)
-            opts="-n -o -q -h --vhost --count --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-n -o -q -h --vhost --count --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1968,6 +2151,18 @@ _musterd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2000,7 +2195,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__purge)
-            opts="-y -o -q -h --vhost --yes --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-y -o -q -h --vhost --yes --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2027,6 +2222,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2062,7 +2269,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__queues)
-            opts="-o -q -h --vhost --name --limit --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --vhost --name --limit --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2100,6 +2307,18 @@ _musterd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2132,7 +2351,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__user)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help add passwd delete list permissions topic-permissions help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help add passwd delete list permissions topic-permissions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2155,6 +2374,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2190,7 +2421,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__user__subcmd__add)
-            opts="-o -q -h --tag --loopback-only --no-password --all-in --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --tag --loopback-only --no-password --all-in --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2221,6 +2452,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2256,7 +2499,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__user__subcmd__delete)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2279,6 +2522,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2426,7 +2681,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__user__subcmd__list)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2449,6 +2704,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2484,7 +2751,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__user__subcmd__passwd)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2507,6 +2774,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2542,7 +2821,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__user__subcmd__permissions)
-            opts="-o -q -h --vhost --configure --write --read --clear --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --vhost --configure --write --read --clear --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2584,6 +2863,18 @@ _musterd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2616,7 +2907,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__broker__subcmd__user__subcmd__topic__subcmd__permissions)
-            opts="-o -q -h --vhost --exchange --write --read --clear --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --vhost --exchange --write --read --clear --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2658,6 +2949,18 @@ _musterd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2690,7 +2993,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__check)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2713,6 +3016,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2748,7 +3063,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__check__subcmd__config)
-            opts="-o -q -h --print --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --print --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2771,6 +3086,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2806,7 +3133,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__completions)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help bash elvish fish powershell zsh"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2829,6 +3156,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2864,7 +3203,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__config)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help check print keys help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help check print keys help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2887,6 +3226,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2922,7 +3273,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__config__subcmd__check)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2945,6 +3296,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3050,7 +3413,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__config__subcmd__keys)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3073,6 +3436,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3108,7 +3483,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__config__subcmd__print)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3131,6 +3506,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3166,7 +3553,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__deregister)
-            opts="-y -o -q -h --yes --incarnation --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-y -o -q -h --yes --incarnation --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3193,6 +3580,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3228,7 +3627,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__disable)
-            opts="-o -q -h --reason --wait --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --reason --wait --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3259,6 +3658,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3294,7 +3705,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__discover)
-            opts="-o -q -h --all --tag --zone --version --limit --format --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --all --tag --zone --version --limit --format --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3340,6 +3751,18 @@ _musterd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -3372,7 +3795,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__drain)
-            opts="-o -q -h --reason --wait --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --reason --wait --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3403,6 +3826,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3438,7 +3873,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__enable)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3461,6 +3896,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3496,7 +3943,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__events)
-            opts="-f -o -q -h --service --kind --since --limit --follow --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-f -o -q -h --service --kind --since --limit --follow --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3538,6 +3985,18 @@ _musterd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -3570,7 +4029,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__hash__subcmd__password)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3593,6 +4052,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3628,7 +4099,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__health)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3651,6 +4122,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3686,7 +4169,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__heartbeat)
-            opts="-o -q -h --every --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --every --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3713,6 +4196,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3748,7 +4243,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__help)
-            opts="serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help"
+            opts="serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4601,6 +5096,20 @@ _musterd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        musterd__subcmd__help__subcmd__sd__subcmd__file)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         musterd__subcmd__help__subcmd__serve)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -4686,6 +5195,34 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__help__subcmd__store__subcmd__stats)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        musterd__subcmd__help__subcmd__tls)
+            opts="self-signed"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        musterd__subcmd__help__subcmd__tls__subcmd__self__subcmd__signed)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -4910,7 +5447,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__instances)
-            opts="-o -q -h --status --watch --exit-code --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --status --watch --exit-code --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4937,6 +5474,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -4972,7 +5521,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__man)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4995,6 +5544,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5030,7 +5591,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__migrate)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help plan start advance status rollback pause resume help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help plan start advance status rollback pause resume help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5053,6 +5614,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5088,7 +5661,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__migrate__subcmd__advance)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5111,6 +5684,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5272,7 +5857,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__migrate__subcmd__pause)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5295,6 +5880,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5330,7 +5927,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__migrate__subcmd__plan)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5353,6 +5950,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5388,7 +5997,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__migrate__subcmd__resume)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5411,6 +6020,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5446,7 +6067,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__migrate__subcmd__rollback)
-            opts="-y -o -q -h --yes --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-y -o -q -h --yes --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5469,6 +6090,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5504,7 +6137,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__migrate__subcmd__start)
-            opts="-o -q -h --step --soak --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --step --soak --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5531,6 +6164,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5566,7 +6211,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__migrate__subcmd__status)
-            opts="-o -q -h --watch --exit-code --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --watch --exit-code --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5589,6 +6234,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5624,7 +6281,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__pick)
-            opts="-o -q -h --policy --key --tag --zone --version --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --policy --key --tag --zone --version --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5670,6 +6327,18 @@ _musterd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -5702,7 +6371,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__prober)
-            opts="-o -q -h --amqp-url --concurrency --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --amqp-url --concurrency --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5733,6 +6402,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5768,7 +6449,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__register)
-            opts="-f -o -q -h --port --id --host --tag --zone --version --meta --ttl --check --file --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-f -o -q -h --port --id --host --tag --zone --version --meta --ttl --check --file --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5838,6 +6519,18 @@ _musterd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -5870,7 +6563,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__restore)
-            opts="-o -q -h --path --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --path --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5897,6 +6590,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5932,7 +6637,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__routes)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help list set remove resolve help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help list set remove resolve help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5955,6 +6660,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6074,7 +6791,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__routes__subcmd__list)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6097,6 +6814,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6132,7 +6861,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__routes__subcmd__remove)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6155,6 +6884,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6190,7 +6931,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__routes__subcmd__resolve)
-            opts="-o -q -h --method --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --method --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6217,6 +6958,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6252,7 +7005,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__routes__subcmd__set)
-            opts="-o -q -h --prefix --service --strip-prefix --method --priority --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --prefix --service --strip-prefix --method --priority --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6294,6 +7047,18 @@ _musterd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -6326,7 +7091,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__run)
-            opts="-o -q -h --name --port --id --host --check --tag --zone --version --meta --ttl --ready --ready-timeout --restart --restart-max --drain --grace --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --name --port --id --host --check --tag --zone --version --meta --ttl --ready --ready-timeout --restart --restart-max --drain --grace --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6416,6 +7181,18 @@ _musterd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -6448,7 +7225,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__run__subcmd__shim)
-            opts="-o -q -h --parent --program --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --parent --program --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6479,6 +7256,104 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json wide" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json wide" -- "${cur}"))
+                    return 0
+                    ;;
+                --columns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sort)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        musterd__subcmd__sd__subcmd__file)
+            opts="-o -q -h --once --service --tag --zone --health --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --service)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tag)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --zone)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6514,7 +7389,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__serve)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6537,6 +7412,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6572,7 +7459,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__services)
-            opts="-o -q -h --status --tag --zone --watch --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --status --tag --zone --watch --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6610,6 +7497,18 @@ _musterd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -6642,7 +7541,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__show)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6665,6 +7564,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6700,7 +7611,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__store)
-            opts="-o -q -h --path --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help check repair stats help"
+            opts="-o -q -h --path --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help check repair stats help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6727,6 +7638,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6762,7 +7685,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__store__subcmd__check)
-            opts="-o -q -h --path --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --path --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6789,6 +7712,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6894,7 +7829,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__store__subcmd__repair)
-            opts="-o -q -h --path --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --path --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6921,6 +7856,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6956,7 +7903,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__store__subcmd__stats)
-            opts="-o -q -h --path --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --path --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6983,6 +7930,208 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json wide" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json wide" -- "${cur}"))
+                    return 0
+                    ;;
+                --columns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sort)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        musterd__subcmd__tls)
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help self-signed help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json wide" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json wide" -- "${cur}"))
+                    return 0
+                    ;;
+                --columns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sort)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        musterd__subcmd__tls__subcmd__help)
+            opts="self-signed help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        musterd__subcmd__tls__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        musterd__subcmd__tls__subcmd__help__subcmd__self__subcmd__signed)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        musterd__subcmd__tls__subcmd__self__subcmd__signed)
+            opts="-o -q -h --name --dir --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -7018,7 +8167,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__token)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help create list rotate revoke whoami help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help create list rotate revoke whoami help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7041,6 +8190,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -7076,7 +8237,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__token__subcmd__create)
-            opts="-o -q -h --name --policy --expires --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --name --policy --expires --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7111,6 +8272,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -7244,7 +8417,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__token__subcmd__list)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7267,6 +8440,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -7302,7 +8487,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__token__subcmd__revoke)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7325,6 +8510,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -7360,7 +8557,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__token__subcmd__rotate)
-            opts="-o -q -h --overlap --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --overlap --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7387,6 +8584,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -7422,7 +8631,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__token__subcmd__whoami)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7445,6 +8654,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -7480,7 +8701,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__transport)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help show set help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help show set help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7503,6 +8724,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -7594,7 +8827,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__transport__subcmd__set)
-            opts="-o -q -h --channel --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help direct dual queue"
+            opts="-o -q -h --channel --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help direct dual queue"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7621,6 +8854,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -7656,7 +8901,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__transport__subcmd__show)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7679,6 +8924,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -7714,7 +8971,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__version)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7737,6 +8994,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -7772,7 +9041,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__watch)
-            opts="-o -q -h --since --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --since --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7799,6 +9068,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -7834,7 +9115,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__watchers)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help list add remove help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help list add remove help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7857,6 +9138,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -7892,7 +9185,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__watchers__subcmd__add)
-            opts="-o -q -h --service --event --secret-file --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --service --event --secret-file --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7927,6 +9220,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -8032,7 +9337,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__watchers__subcmd__list)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -8055,6 +9360,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -8090,7 +9407,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__watchers__subcmd__remove)
-            opts="-o -q -h --config --set --address --token --token-file --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-o -q -h --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -8113,6 +9430,18 @@ _musterd() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

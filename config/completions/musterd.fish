@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_musterd_global_optspecs
-    string join \n config= set= address= token= token-file= timeout= o/output= json columns= no-header sort= color= q/quiet h/help V/version
+    string join \n config= set= address= token= token-file= ca= cert= cert-key= timeout= o/output= json columns= no-header sort= color= q/quiet h/help V/version
 end
 
 function __fish_musterd_needs_command
@@ -29,6 +29,9 @@ complete -c musterd -n "__fish_musterd_needs_command" -l set -d 'Sets one key, o
 complete -c musterd -n "__fish_musterd_needs_command" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_needs_command" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_needs_command" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_needs_command" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_needs_command" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_needs_command" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_needs_command" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_needs_command" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -67,7 +70,9 @@ complete -c musterd -n "__fish_musterd_needs_command" -f -a "token" -d 'Make, sh
 complete -c musterd -n "__fish_musterd_needs_command" -f -a "run" -d 'Start a process, register it as an instance, and remove the instance when the process ends'
 complete -c musterd -n "__fish_musterd_needs_command" -f -a "run-shim"
 complete -c musterd -n "__fish_musterd_needs_command" -f -a "health" -d 'Ask whether the daemon is healthy; exit code 0 means yes, 5 no'
+complete -c musterd -n "__fish_musterd_needs_command" -f -a "tls" -d 'Make certificates for a first try with TLS'
 complete -c musterd -n "__fish_musterd_needs_command" -f -a "prober" -d 'Run a prober: it takes health checks from the broker and answers with verdicts'
+complete -c musterd -n "__fish_musterd_needs_command" -f -a "sd-file" -d 'Keep a file of targets for Prometheus (file_sd) up to date'
 complete -c musterd -n "__fish_musterd_needs_command" -f -a "store" -d 'Check, repair or show the store of a stopped daemon'
 complete -c musterd -n "__fish_musterd_needs_command" -f -a "backup" -d 'Write everything that the running daemon stores, messages in queues included, into a file'
 complete -c musterd -n "__fish_musterd_needs_command" -f -a "restore" -d 'Put a backup into the folder of a stopped daemon; what was there is kept aside'
@@ -83,6 +88,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand serve" -l set -d 'Sets o
 complete -c musterd -n "__fish_musterd_using_subcommand serve" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand serve" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand serve" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand serve" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand serve" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand serve" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand serve" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand serve" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -104,6 +112,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand services" -l set -d 'Set
 complete -c musterd -n "__fish_musterd_using_subcommand services" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand services" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand services" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand services" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand services" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand services" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand services" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand services" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -124,6 +135,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand instances" -l set -d 'Se
 complete -c musterd -n "__fish_musterd_using_subcommand instances" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand instances" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand instances" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand instances" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand instances" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand instances" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand instances" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand instances" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -144,6 +158,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand show" -l set -d 'Sets on
 complete -c musterd -n "__fish_musterd_using_subcommand show" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand show" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand show" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand show" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand show" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand show" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand show" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand show" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -172,6 +189,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand register" -l set -d 'Set
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand register" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand register" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand register" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand register" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -191,6 +211,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand deregister" -l set -d 'S
 complete -c musterd -n "__fish_musterd_using_subcommand deregister" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand deregister" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand deregister" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand deregister" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand deregister" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand deregister" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand deregister" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand deregister" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -211,6 +234,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand heartbeat" -l set -d 'Se
 complete -c musterd -n "__fish_musterd_using_subcommand heartbeat" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand heartbeat" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand heartbeat" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand heartbeat" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand heartbeat" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand heartbeat" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand heartbeat" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand heartbeat" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -229,6 +255,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand check" -l set -d 'Sets o
 complete -c musterd -n "__fish_musterd_using_subcommand check" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand check" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand check" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand check" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand check" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand check" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand check" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand check" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -249,6 +278,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand drain" -l set -d 'Sets o
 complete -c musterd -n "__fish_musterd_using_subcommand drain" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand drain" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand drain" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand drain" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand drain" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand drain" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand drain" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand drain" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -269,6 +301,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand disable" -l set -d 'Sets
 complete -c musterd -n "__fish_musterd_using_subcommand disable" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand disable" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand disable" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand disable" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand disable" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand disable" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand disable" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand disable" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -287,6 +322,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand enable" -l set -d 'Sets 
 complete -c musterd -n "__fish_musterd_using_subcommand enable" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand enable" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand enable" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand enable" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand enable" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand enable" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand enable" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand enable" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -313,6 +351,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand discover" -l set -d 'Set
 complete -c musterd -n "__fish_musterd_using_subcommand discover" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand discover" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand discover" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand discover" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand discover" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand discover" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand discover" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand discover" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -340,6 +381,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand pick" -l set -d 'Sets on
 complete -c musterd -n "__fish_musterd_using_subcommand pick" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand pick" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand pick" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand pick" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand pick" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand pick" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand pick" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand pick" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -359,6 +403,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand watch" -l set -d 'Sets o
 complete -c musterd -n "__fish_musterd_using_subcommand watch" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watch" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watch" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watch" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watch" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watch" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand watch" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watch" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -391,6 +438,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand events" -l set -d 'Sets 
 complete -c musterd -n "__fish_musterd_using_subcommand events" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand events" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand events" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand events" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand events" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand events" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand events" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand events" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -410,6 +460,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand watchers; and not __fish
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and not __fish_seen_subcommand_from list add remove help" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and not __fish_seen_subcommand_from list add remove help" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and not __fish_seen_subcommand_from list add remove help" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watchers; and not __fish_seen_subcommand_from list add remove help" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watchers; and not __fish_seen_subcommand_from list add remove help" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watchers; and not __fish_seen_subcommand_from list add remove help" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and not __fish_seen_subcommand_from list add remove help" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and not __fish_seen_subcommand_from list add remove help" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -432,6 +485,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_see
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from list" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from list" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from list" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from list" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from list" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from list" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from list" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from list" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -453,6 +509,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_see
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from add" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from add" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from add" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from add" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from add" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from add" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from add" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from add" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -471,6 +530,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_see
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from remove" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from remove" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from remove" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from remove" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from remove" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from remove" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from remove" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand watchers; and __fish_seen_subcommand_from remove" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -493,6 +555,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand routes; and not __fish_s
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and not __fish_seen_subcommand_from list set remove resolve help" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and not __fish_seen_subcommand_from list set remove resolve help" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and not __fish_seen_subcommand_from list set remove resolve help" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and not __fish_seen_subcommand_from list set remove resolve help" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and not __fish_seen_subcommand_from list set remove resolve help" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and not __fish_seen_subcommand_from list set remove resolve help" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and not __fish_seen_subcommand_from list set remove resolve help" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and not __fish_seen_subcommand_from list set remove resolve help" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -516,6 +581,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from list" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from list" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from list" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from list" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from list" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from list" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from list" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from list" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -538,6 +606,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from set" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from set" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from set" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from set" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from set" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from set" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from set" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from set" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -557,6 +628,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from remove" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from remove" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from remove" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from remove" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from remove" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from remove" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from remove" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from remove" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -576,6 +650,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from resolve" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from resolve" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from resolve" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from resolve" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from resolve" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from resolve" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from resolve" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand routes; and __fish_seen_subcommand_from resolve" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -599,6 +676,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand transport; and not __fis
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and not __fish_seen_subcommand_from show set help" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and not __fish_seen_subcommand_from show set help" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and not __fish_seen_subcommand_from show set help" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand transport; and not __fish_seen_subcommand_from show set help" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand transport; and not __fish_seen_subcommand_from show set help" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand transport; and not __fish_seen_subcommand_from show set help" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and not __fish_seen_subcommand_from show set help" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and not __fish_seen_subcommand_from show set help" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -620,6 +700,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_se
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from show" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from show" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from show" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from show" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from show" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from show" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from show" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from show" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -641,6 +724,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_se
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from set" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from set" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from set" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from set" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from set" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from set" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from set" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand transport; and __fish_seen_subcommand_from set" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -662,6 +748,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand migrate; and not __fish_
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and not __fish_seen_subcommand_from plan start advance status rollback pause resume help" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and not __fish_seen_subcommand_from plan start advance status rollback pause resume help" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and not __fish_seen_subcommand_from plan start advance status rollback pause resume help" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and not __fish_seen_subcommand_from plan start advance status rollback pause resume help" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and not __fish_seen_subcommand_from plan start advance status rollback pause resume help" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and not __fish_seen_subcommand_from plan start advance status rollback pause resume help" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and not __fish_seen_subcommand_from plan start advance status rollback pause resume help" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and not __fish_seen_subcommand_from plan start advance status rollback pause resume help" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -688,6 +777,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from plan" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -707,6 +799,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from start" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from start" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from start" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from start" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from start" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from start" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from start" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from start" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -726,6 +821,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from advance" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from advance" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from advance" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from advance" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from advance" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from advance" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from advance" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from advance" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -744,6 +842,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from status" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from status" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from status" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from status" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from status" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from status" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from status" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from status" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -764,6 +865,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from rollback" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from rollback" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from rollback" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from rollback" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from rollback" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from rollback" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from rollback" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from rollback" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -783,6 +887,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from pause" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from pause" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from pause" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from pause" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from pause" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from pause" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from pause" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -801,6 +908,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from resume" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from resume" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from resume" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from resume" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from resume" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from resume" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from resume" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand migrate; and __fish_seen_subcommand_from resume" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -827,6 +937,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_s
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -858,6 +971,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from overview" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from overview" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from overview" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from overview" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from overview" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from overview" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from overview" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from overview" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -879,6 +995,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from connections" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from connections" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from connections" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from connections" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from connections" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from connections" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from connections" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from connections" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -900,6 +1019,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from channels" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from channels" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from channels" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from channels" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from channels" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from channels" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from channels" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from channels" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -921,6 +1043,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from exchanges" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from exchanges" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from exchanges" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from exchanges" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from exchanges" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from exchanges" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from exchanges" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from exchanges" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -942,6 +1067,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from queues" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from queues" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from queues" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from queues" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from queues" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from queues" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from queues" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from queues" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -963,6 +1091,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from bindings" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from bindings" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from bindings" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from bindings" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from bindings" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from bindings" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from bindings" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from bindings" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -984,6 +1115,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from consumers" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from consumers" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from consumers" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from consumers" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from consumers" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from consumers" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from consumers" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from consumers" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1004,6 +1138,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from peek" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from peek" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from peek" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from peek" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from peek" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from peek" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from peek" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from peek" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1023,6 +1160,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from purge" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from purge" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from purge" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from purge" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from purge" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from purge" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from purge" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from purge" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1043,6 +1183,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from delete" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from delete" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from delete" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from delete" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from delete" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from delete" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from delete" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from delete" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1062,6 +1205,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from definitions" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from definitions" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from definitions" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from definitions" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from definitions" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from definitions" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from definitions" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from definitions" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1083,6 +1229,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from user" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from user" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from user" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from user" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from user" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from user" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from user" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from user" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1121,6 +1270,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand token; and not __fish_se
 complete -c musterd -n "__fish_musterd_using_subcommand token; and not __fish_seen_subcommand_from create list rotate revoke whoami help" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and not __fish_seen_subcommand_from create list rotate revoke whoami help" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and not __fish_seen_subcommand_from create list rotate revoke whoami help" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and not __fish_seen_subcommand_from create list rotate revoke whoami help" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and not __fish_seen_subcommand_from create list rotate revoke whoami help" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and not __fish_seen_subcommand_from create list rotate revoke whoami help" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand token; and not __fish_seen_subcommand_from create list rotate revoke whoami help" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and not __fish_seen_subcommand_from create list rotate revoke whoami help" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1148,6 +1300,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_s
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from create" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from create" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from create" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from create" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from create" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from create" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from create" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from create" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1166,6 +1321,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_s
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from list" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from list" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from list" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from list" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from list" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from list" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from list" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from list" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1185,6 +1343,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_s
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from rotate" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from rotate" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from rotate" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from rotate" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from rotate" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from rotate" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from rotate" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from rotate" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1203,6 +1364,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_s
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from revoke" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from revoke" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from revoke" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from revoke" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from revoke" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from revoke" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from revoke" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from revoke" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1221,6 +1385,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_s
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from whoami" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from whoami" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from whoami" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from whoami" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from whoami" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from whoami" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from whoami" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand token; and __fish_seen_subcommand_from whoami" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1263,6 +1430,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand run" -l set -d 'Sets one
 complete -c musterd -n "__fish_musterd_using_subcommand run" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand run" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand run" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand run" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand run" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand run" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand run" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand run" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1283,6 +1453,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand run-shim" -l set -d 'Set
 complete -c musterd -n "__fish_musterd_using_subcommand run-shim" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand run-shim" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand run-shim" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand run-shim" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand run-shim" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand run-shim" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand run-shim" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand run-shim" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1301,6 +1474,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand health" -l set -d 'Sets 
 complete -c musterd -n "__fish_musterd_using_subcommand health" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand health" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand health" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand health" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand health" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand health" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand health" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand health" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1314,6 +1490,54 @@ complete -c musterd -n "__fish_musterd_using_subcommand health" -l json
 complete -c musterd -n "__fish_musterd_using_subcommand health" -l no-header -d 'No headings of columns'
 complete -c musterd -n "__fish_musterd_using_subcommand health" -s q -l quiet -d 'No progress and no hints'
 complete -c musterd -n "__fish_musterd_using_subcommand health" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l config -d 'Configuration file (TOML); config/default.toml names every key' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l set -d 'Sets one key, over the file and the environment; may be repeated' -r
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l cert-key -d 'A PEM file with its key' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l timeout -d 'How long an answer may take, such as 10s' -r
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
+json\t'The daemon\'s answer; one object per line for streams'
+wide\t'A table with more columns'"
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l columns -d 'These columns of a table, in this order' -r
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l sort -d 'Sort a table by this column; with - before it, downwards' -r
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l color -d 'Colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l json
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -l no-header -d 'No headings of columns'
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -s q -l quiet -d 'No progress and no hints'
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -f -a "self-signed" -d 'Make a root and a server\'s certificate for a first try, valid for a year'
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and not __fish_seen_subcommand_from self-signed help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l name -d 'A host name or address of the daemon, besides localhost; may be repeated' -r
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l dir -d 'The folder for the files' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l config -d 'Configuration file (TOML); config/default.toml names every key' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l set -d 'Sets one key, over the file and the environment; may be repeated' -r
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l cert-key -d 'A PEM file with its key' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l timeout -d 'How long an answer may take, such as 10s' -r
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
+json\t'The daemon\'s answer; one object per line for streams'
+wide\t'A table with more columns'"
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l columns -d 'These columns of a table, in this order' -r
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l sort -d 'Sort a table by this column; with - before it, downwards' -r
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l color -d 'Colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l json
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -l no-header -d 'No headings of columns'
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -s q -l quiet -d 'No progress and no hints'
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from self-signed" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from help" -f -a "self-signed" -d 'Make a root and a server\'s certificate for a first try, valid for a year'
+complete -c musterd -n "__fish_musterd_using_subcommand tls; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c musterd -n "__fish_musterd_using_subcommand prober" -l amqp-url -d 'The broker, such as amqp://user:password@host:5672/; by default transport.amqp_url' -r
 complete -c musterd -n "__fish_musterd_using_subcommand prober" -l concurrency -d 'The most probes at once; by default health.queue_probes_max' -r
 complete -c musterd -n "__fish_musterd_using_subcommand prober" -l config -d 'Configuration file (TOML); config/default.toml names every key' -r -F
@@ -1321,6 +1545,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand prober" -l set -d 'Sets 
 complete -c musterd -n "__fish_musterd_using_subcommand prober" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand prober" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand prober" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand prober" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand prober" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand prober" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand prober" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand prober" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1334,12 +1561,41 @@ complete -c musterd -n "__fish_musterd_using_subcommand prober" -l json
 complete -c musterd -n "__fish_musterd_using_subcommand prober" -l no-header -d 'No headings of columns'
 complete -c musterd -n "__fish_musterd_using_subcommand prober" -s q -l quiet -d 'No progress and no hints'
 complete -c musterd -n "__fish_musterd_using_subcommand prober" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l service -d 'Only instances of this service; may be repeated' -r
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l tag -d 'Only instances with this tag; may be repeated' -r
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l zone -d 'Only instances in this zone' -r
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l health -d 'Only instances in this state: healthy, unhealthy, starting, stopping or unknown' -r
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l config -d 'Configuration file (TOML); config/default.toml names every key' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l set -d 'Sets one key, over the file and the environment; may be repeated' -r
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l cert-key -d 'A PEM file with its key' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l timeout -d 'How long an answer may take, such as 10s' -r
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
+json\t'The daemon\'s answer; one object per line for streams'
+wide\t'A table with more columns'"
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l columns -d 'These columns of a table, in this order' -r
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l sort -d 'Sort a table by this column; with - before it, downwards' -r
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l color -d 'Colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l once -d 'Write it once, then end'
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l json
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -l no-header -d 'No headings of columns'
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -s q -l quiet -d 'No progress and no hints'
+complete -c musterd -n "__fish_musterd_using_subcommand sd-file" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c musterd -n "__fish_musterd_using_subcommand store; and not __fish_seen_subcommand_from check repair stats help" -l path -d 'The folder; by default store.path' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand store; and not __fish_seen_subcommand_from check repair stats help" -l config -d 'Configuration file (TOML); config/default.toml names every key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand store; and not __fish_seen_subcommand_from check repair stats help" -l set -d 'Sets one key, over the file and the environment; may be repeated' -r
 complete -c musterd -n "__fish_musterd_using_subcommand store; and not __fish_seen_subcommand_from check repair stats help" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand store; and not __fish_seen_subcommand_from check repair stats help" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand store; and not __fish_seen_subcommand_from check repair stats help" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand store; and not __fish_seen_subcommand_from check repair stats help" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand store; and not __fish_seen_subcommand_from check repair stats help" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand store; and not __fish_seen_subcommand_from check repair stats help" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand store; and not __fish_seen_subcommand_from check repair stats help" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand store; and not __fish_seen_subcommand_from check repair stats help" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1363,6 +1619,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_s
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from check" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from check" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from check" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from check" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from check" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from check" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from check" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from check" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1382,6 +1641,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_s
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from repair" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from repair" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from repair" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from repair" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from repair" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from repair" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from repair" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from repair" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1401,6 +1663,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_s
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from stats" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from stats" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from stats" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from stats" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from stats" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from stats" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from stats" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand store; and __fish_seen_subcommand_from stats" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1423,6 +1688,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand backup" -l set -d 'Sets 
 complete -c musterd -n "__fish_musterd_using_subcommand backup" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand backup" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand backup" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand backup" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand backup" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand backup" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand backup" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand backup" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1442,6 +1710,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand restore" -l set -d 'Sets
 complete -c musterd -n "__fish_musterd_using_subcommand restore" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand restore" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand restore" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand restore" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand restore" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand restore" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand restore" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand restore" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1460,6 +1731,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand config; and not __fish_s
 complete -c musterd -n "__fish_musterd_using_subcommand config; and not __fish_seen_subcommand_from check print keys help" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand config; and not __fish_seen_subcommand_from check print keys help" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand config; and not __fish_seen_subcommand_from check print keys help" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand config; and not __fish_seen_subcommand_from check print keys help" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand config; and not __fish_seen_subcommand_from check print keys help" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand config; and not __fish_seen_subcommand_from check print keys help" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand config; and not __fish_seen_subcommand_from check print keys help" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand config; and not __fish_seen_subcommand_from check print keys help" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1482,6 +1756,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from check" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from check" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from check" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from check" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from check" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from check" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from check" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from check" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1500,6 +1777,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from print" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from print" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from print" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from print" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from print" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from print" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from print" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from print" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1518,6 +1798,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from keys" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from keys" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from keys" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from keys" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from keys" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from keys" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from keys" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand config; and __fish_seen_subcommand_from keys" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1540,6 +1823,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand check-config" -l set -d 
 complete -c musterd -n "__fish_musterd_using_subcommand check-config" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand check-config" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand check-config" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand check-config" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand check-config" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand check-config" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand check-config" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand check-config" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1559,6 +1845,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand hash-password" -l set -d
 complete -c musterd -n "__fish_musterd_using_subcommand hash-password" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand hash-password" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand hash-password" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand hash-password" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand hash-password" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand hash-password" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand hash-password" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand hash-password" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1577,6 +1866,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand completions" -l set -d '
 complete -c musterd -n "__fish_musterd_using_subcommand completions" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand completions" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand completions" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand completions" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand completions" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand completions" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand completions" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand completions" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1595,6 +1887,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand man" -l set -d 'Sets one
 complete -c musterd -n "__fish_musterd_using_subcommand man" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand man" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand man" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand man" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand man" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand man" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand man" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand man" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1613,6 +1908,9 @@ complete -c musterd -n "__fish_musterd_using_subcommand version" -l set -d 'Sets
 complete -c musterd -n "__fish_musterd_using_subcommand version" -l address -d 'The daemon, as a URL or HOST:PORT; by default MUSTERD_ADDRESS, then what http.listen says' -r
 complete -c musterd -n "__fish_musterd_using_subcommand version" -l token -d 'The token with which it is asked; the variable MUSTERD_TOKEN and --token-file do not show it to other users of this machine' -r
 complete -c musterd -n "__fish_musterd_using_subcommand version" -l token-file -d 'A file with that token' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand version" -l ca -d 'A PEM file with the roots that https:// addresses are verified with, besides the public ones; also MUSTERD_CA' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand version" -l cert -d 'A PEM file with the certificate that the running daemon gets if it asks for one' -r -F
+complete -c musterd -n "__fish_musterd_using_subcommand version" -l cert-key -d 'A PEM file with its key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand version" -l timeout -d 'How long an answer may take, such as 10s' -r
 complete -c musterd -n "__fish_musterd_using_subcommand version" -s o -l output -d 'How answers are shown' -r -f -a "table\t'A table or words'
 json\t'The daemon\'s answer; one object per line for streams'
@@ -1626,41 +1924,43 @@ complete -c musterd -n "__fish_musterd_using_subcommand version" -l json
 complete -c musterd -n "__fish_musterd_using_subcommand version" -l no-header -d 'No headings of columns'
 complete -c musterd -n "__fish_musterd_using_subcommand version" -s q -l quiet -d 'No progress and no hints'
 complete -c musterd -n "__fish_musterd_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "serve" -d 'Run the daemon (the default command)'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "services" -d 'List the services'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "instances" -d 'List the instances of a service'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "show" -d 'Show one instance: checks with their last results, lease, metadata'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "register" -d 'Register an instance, or change what is registered'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "deregister" -d 'Remove instances'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "heartbeat" -d 'Renew the leases of instances'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "check" -d 'Probe an instance now; exit code 5 if a check fails'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "drain" -d 'Take instances out of discovery while they finish their work: status stopping'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "disable" -d 'Take instances out of discovery: status unhealthy'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "enable" -d 'Lift what drain or disable has set'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "discover" -d 'List the healthy instances of a service, in a form for programs'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "pick" -d 'Print host:port of one healthy instance'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "watch" -d 'Show changes when they come'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "events" -d 'Show past changes'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "watchers" -d 'List, add and remove webhooks'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "routes" -d 'List, set, remove and resolve routes of gateways'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "transport" -d 'Show or change the mode of each channel'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "migrate" -d 'Show or control the migration to the broker'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "broker" -d 'Show the embedded broker; peek into, purge and delete its queues'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "token" -d 'Make, show, rotate and revoke tokens'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "run" -d 'Start a process, register it as an instance, and remove the instance when the process ends'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "run-shim"
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "health" -d 'Ask whether the daemon is healthy; exit code 0 means yes, 5 no'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "prober" -d 'Run a prober: it takes health checks from the broker and answers with verdicts'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "store" -d 'Check, repair or show the store of a stopped daemon'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "backup" -d 'Write everything that the running daemon stores, messages in queues included, into a file'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "restore" -d 'Put a backup into the folder of a stopped daemon; what was there is kept aside'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "config" -d 'Check, print and explain the configuration'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "check-config"
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "hash-password" -d 'Read a password from standard input and print its hash, for `broker.users.<name>.password_hash`'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "completions" -d 'Print the completions for a shell'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "man" -d 'Write the man pages into a folder'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "version" -d 'Print the version'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health prober store backup restore config check-config hash-password completions man version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "serve" -d 'Run the daemon (the default command)'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "services" -d 'List the services'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "instances" -d 'List the instances of a service'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "show" -d 'Show one instance: checks with their last results, lease, metadata'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "register" -d 'Register an instance, or change what is registered'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "deregister" -d 'Remove instances'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "heartbeat" -d 'Renew the leases of instances'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "check" -d 'Probe an instance now; exit code 5 if a check fails'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "drain" -d 'Take instances out of discovery while they finish their work: status stopping'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "disable" -d 'Take instances out of discovery: status unhealthy'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "enable" -d 'Lift what drain or disable has set'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "discover" -d 'List the healthy instances of a service, in a form for programs'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "pick" -d 'Print host:port of one healthy instance'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "watch" -d 'Show changes when they come'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "events" -d 'Show past changes'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "watchers" -d 'List, add and remove webhooks'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "routes" -d 'List, set, remove and resolve routes of gateways'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "transport" -d 'Show or change the mode of each channel'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "migrate" -d 'Show or control the migration to the broker'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "broker" -d 'Show the embedded broker; peek into, purge and delete its queues'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "token" -d 'Make, show, rotate and revoke tokens'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "run" -d 'Start a process, register it as an instance, and remove the instance when the process ends'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "run-shim"
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "health" -d 'Ask whether the daemon is healthy; exit code 0 means yes, 5 no'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "tls" -d 'Make certificates for a first try with TLS'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "prober" -d 'Run a prober: it takes health checks from the broker and answers with verdicts'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "sd-file" -d 'Keep a file of targets for Prometheus (file_sd) up to date'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "store" -d 'Check, repair or show the store of a stopped daemon'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "backup" -d 'Write everything that the running daemon stores, messages in queues included, into a file'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "restore" -d 'Put a backup into the folder of a stopped daemon; what was there is kept aside'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "config" -d 'Check, print and explain the configuration'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "check-config"
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "hash-password" -d 'Read a password from standard input and print its hash, for `broker.users.<name>.password_hash`'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "man" -d 'Write the man pages into a folder'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "version" -d 'Print the version'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and not __fish_seen_subcommand_from serve services instances show register deregister heartbeat check drain disable enable discover pick watch events watchers routes transport migrate broker token run run-shim health tls prober sd-file store backup restore config check-config hash-password completions man version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from watchers" -f -a "list" -d 'List the webhooks, how far behind each is, and its last error'
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from watchers" -f -a "add" -d 'Add a webhook'
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from watchers" -f -a "remove" -d 'Remove a webhook'
@@ -1694,6 +1994,7 @@ complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_su
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "rotate" -d 'Give a token another secret'
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "revoke" -d 'Remove a token; its streams end'
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "whoami" -d 'Show whose token this command uses'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from tls" -f -a "self-signed" -d 'Make a root and a server\'s certificate for a first try, valid for a year'
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from store" -f -a "check" -d 'Read everything and report each fault; exit code 0 means sound'
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from store" -f -a "repair" -d 'Keep what is sound of a damaged store, and report what was dropped'
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from store" -f -a "stats" -d 'Show files, commits and rows; of a running daemon\'s store, what the daemon reports'

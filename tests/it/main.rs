@@ -14,7 +14,6 @@ mod daemon;
 mod dashboard;
 mod definitions;
 mod dns;
-mod eureka;
 mod docs;
 mod eureka;
 mod examples;
