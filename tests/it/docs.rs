@@ -142,11 +142,15 @@ fn commands_of_the_pages_print_what_is_shown() {
     assert!(ran >= 8, "only {ran} commands were found");
 }
 
-fn commands<'a>(block: &[&'a str]) -> Vec<(&'a str, Vec<&'a str>)> {
-    let mut commands: Vec<(&str, Vec<&str>)> = Vec::new();
+fn commands<'a>(block: &[&'a str]) -> Vec<(String, Vec<&'a str>)> {
+    let mut commands: Vec<(String, Vec<&str>)> = Vec::new();
     for line in block {
         match (line.strip_prefix("$ "), commands.last_mut()) {
-            (Some(command), _) => commands.push((command, Vec::new())),
+            (Some(command), _) => commands.push((command.to_owned(), Vec::new())),
+            (None, Some((command, _))) if command.ends_with('\\') => {
+                command.push('\n');
+                command.push_str(line);
+            }
             (None, Some((_, shown))) => shown.push(line),
             (None, None) => panic!("output without a command: {line}"),
         }
