@@ -317,7 +317,7 @@ fn the_page_of_operations_is_that_of_the_code() {
                 .collect();
             let about = operation["summary"]
                 .as_str()
-                .or(operation["description"].as_str());
+                .or_else(|| operation["description"].as_str());
             let about = about.unwrap_or_default().lines().next().unwrap_or_default();
             let answers: Vec<_> = answers.keys().map(String::as_str).collect();
             // Writing to a string can't fail.
