@@ -258,6 +258,7 @@ fn registration(i: u32, kind: CheckKind) -> Registration {
         timeout: Duration::from_secs(2),
         healthy_after: 1,
         unhealthy_after: 3,
+        options: None,
     };
     Registration {
         service_id: ServiceId::parse(&format!("instance-{i}")).expect("an id"),

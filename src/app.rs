@@ -5,6 +5,7 @@ mod banner;
 mod canary;
 mod certificates;
 mod connections;
+mod consul;
 mod doors;
 mod error;
 mod identities;
@@ -12,19 +13,21 @@ mod jwks;
 mod management;
 mod migrate;
 mod reload;
+mod requests;
 mod rooms;
 mod store;
 mod system;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Notify};
 
 use self::{
     banner::Addresses,
     connections::serve_broker,
     doors::{ServedHttp, open, raise_open_files},
     management::show_broker,
+    requests::Requests,
     rooms::{EmbeddedUsers, ReadyParts, defaults},
     store::{Kept, StoreTopology},
     system::System,
@@ -75,6 +78,7 @@ pub struct App {
     store: Option<Store>,
     http: ServedHttp,
     addresses: Addresses,
+    requests: Requests,
 }
 
 impl App {
@@ -138,6 +142,9 @@ impl App {
         webhooks.restore(&kept.transport, &identities);
         let rooms = (&door, &registry, &metrics);
         let (served, dns) = open(&config, &identities, rooms, http, &mut tasks).await?;
+        let requests = Requests::default();
+        let rooms = (&door, &requests);
+        let consul = consul::open(&config, &identities, rooms, http, &mut tasks).await?;
         let management = management::open(&config, (own, monitor), &door, http, &mut tasks).await?;
         if let Some(way) = &way {
             let answers = answers(&config, &registry, &identities, (own, &door));
@@ -148,7 +155,7 @@ impl App {
         let amqp = serve_broker(listening, &registry, &mut tasks);
         run_registry(http, &registry, health, client, &mut tasks);
         run_subscribers(&callbacks, webhooks, &metrics, &mut tasks);
-        let addresses = Addresses::new(served.addresses, amqp, (dns, management));
+        let addresses = Addresses::new(served.addresses, amqp, (dns, management, consul));
         banner::log(&config, addresses, modes, &identities);
         identities::show_first(first, std::io::stderr())?;
         Ok(Self {
@@ -163,6 +170,7 @@ impl App {
             store: opened.store,
             http: served,
             addresses,
+            requests,
         })
     }
 
@@ -179,6 +187,11 @@ impl App {
     /// Where AMQP is served in the clear; none when that door is switched off.
     pub fn amqp_address(&self) -> Option<SocketAddr> {
         self.addresses.amqp
+    }
+
+    /// Where the Consul-compatible API is served; none when that door is closed.
+    pub fn consul_address(&self) -> Option<SocketAddr> {
+        self.addresses.consul
     }
 
     /// Where DNS is served; none when that door is closed.
@@ -207,6 +220,7 @@ impl App {
     /// Shows the log among the metrics, and gives what SIGHUP may change: `values` are those in effect.
     pub fn reloader(&self, logs: Logs, values: Values) -> Reloader {
         logs.show(&self.metrics);
+        self.requests.show_log(&logs);
         self.system.show(values.shown());
         let doors = (self.door.clone(), self.http.tls.clone());
         let (broker, identities) = (self.broker.clone(), self.door.identities().clone());
@@ -220,12 +234,18 @@ impl App {
         )
     }
 
-    /// Runs until `request` completes or a room ends, then stops the rooms in order.
+    /// Notified when a client asks for the configuration to be read again.
+    pub fn reload_requests(&self) -> Arc<Notify> {
+        self.requests.reloads()
+    }
+
+    /// Runs until `request` completes, a client asks for a stop or a room ends, then stops the rooms in order.
     ///
     /// # Errors
     /// A room ended unexpectedly, panicked or was still busy after `stop.grace`.
     pub async fn run_until(mut self, request: impl Future<Output = ()>) -> Result<(), AppError> {
         let grace = self.config.stop.grace.get();
+        let request = self.requests.or_left(request);
         let stopped = self.tasks.run_until(request, grace).await;
         store::end(self.store, self.broker, stopped, self.tasks.left()).await
     }

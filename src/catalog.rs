@@ -21,9 +21,9 @@ pub use self::{
     sight::Sight,
 };
 pub use crate::registry::{
-    CloseConnection, Closed, Command, Deregister, Heartbeat, LiftOverride, Observe, Operation,
-    PatchInstance, Pending, Refusal, Register, RegisterReported, RemoveRoute, SetOverride,
-    SetRoute,
+    ChangeCheck, CloseConnection, Closed, Command, Deregister, Heartbeat, LiftOverride, Observe,
+    Operation, PatchInstance, Pending, Refusal, Register, RegisterKeeping, RegisterReported,
+    RemoveCritical, RemoveRoute, SetOverride, SetRoute,
 };
 use crate::{
     model::{Instance, InstanceFilter, Registration, Revision, Timestamp},
@@ -172,6 +172,20 @@ impl Catalog {
         if self.judge(caller, Operation::Observe, target).is_ok() {
             self.registry.check_passed(registration);
         }
+    }
+
+    /// Judges a report on a check of an instance, which the health checks take: an instance that the caller may
+    /// renew.
+    ///
+    /// # Errors
+    /// The id is unknown, or the caller may not do this.
+    pub fn may_report(&self, caller: &Caller, service_id: &str) -> Result<Arc<Instance>, Refusal> {
+        self.judge(caller, Operation::Heartbeat, Target::Instance(service_id))?;
+        let known = self.registry.instance(service_id).ok_or(Refusal::Unknown)?;
+        if let Some(principal) = self.restricted(caller) {
+            CallerRights(principal.clone()).renew(&known)?;
+        }
+        Ok(known)
     }
 
     /// The one point that every write passes.

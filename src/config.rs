@@ -48,7 +48,7 @@ pub struct Config {
     /// Identities and what each may do.
     pub security: security::Config,
     /// The Consul-compatible HTTP API.
-    pub consul: Unbuilt,
+    pub consul: http::ConsulConfig,
     /// The DNS server.
     pub dns: dns::Config,
     /// Logs.
@@ -76,22 +76,6 @@ impl GivenKeys {
 impl PartialEq for GivenKeys {
     fn eq(&self, _: &Self) -> bool {
         true
-    }
-}
-
-/// A listener that is not implemented yet: its port stays closed, and the log says so.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Unbuilt {
-    /// Address and port; empty disables the listener.
-    pub listen: String,
-}
-
-impl Unbuilt {
-    fn at(listen: &str) -> Self {
-        Self {
-            listen: listen.to_owned(),
-        }
     }
 }
 
@@ -123,7 +107,7 @@ impl Default for Config {
             migration: migration::Config::default(),
             broker: broker::Config::default(),
             security: security::Config::default(),
-            consul: Unbuilt::at("127.0.0.1:8500"),
+            consul: http::ConsulConfig::default(),
             dns: dns::Config::default(),
             log: telemetry::Config::default(),
             threads: Threads::default(),
@@ -175,6 +159,7 @@ impl Config {
         let sections = [
             ("transport", modes),
             ("http", self.http.faults()),
+            ("consul", self.consul.faults()),
             ("transport", self.transport.faults()),
             ("migration", self.migration.faults()),
             ("security", self.security.faults()),

@@ -12,6 +12,7 @@ mod remote;
 mod report;
 mod schedule;
 mod scheduler;
+mod script;
 mod table;
 mod verdict;
 

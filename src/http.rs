@@ -1,9 +1,10 @@
-//! The HTTP server and what it serves: `serve` carries requests, `rest` and `watch` answer them.
+//! The HTTP server and what it serves: `serve` carries requests, `rest`, `watch` and `consul` answer them.
 //!
 //! Decides nothing about services: it asks the catalog and the other parts in `Deps`, and sends their answers.
 
 mod answer;
 mod config;
+mod consul;
 mod dashboard;
 mod deps;
 mod eureka;
@@ -19,6 +20,7 @@ mod watch;
 
 pub use self::{
     config::Config,
+    consul::{Config as ConsulConfig, ConsulApp, ConsulControls},
     dashboard::DashboardMode,
     deps::{
         BrokerList, BrokerPages, BrokerUsers, Migrations, Probes, PublishError, Readiness,

@@ -13,11 +13,14 @@ mod name;
 mod patch;
 mod revision;
 mod route;
+mod shown;
 mod status;
 mod time;
 
 pub use self::{
-    check::{Check, CheckKind, CheckOutcome, CodeRange, HttpCheck, Probed, REDIRECTS_MAX},
+    check::{
+        Check, CheckKind, CheckOptions, CheckOutcome, CodeRange, HttpCheck, Probed, REDIRECTS_MAX,
+    },
     event::{Event, EventKind},
     filter::InstanceFilter,
     flag::{FlagError, FlagState},
@@ -31,6 +34,7 @@ pub use self::{
     patch::{Edit, Patch},
     revision::{Cursor, Epoch, InvalidCursor, Revision},
     route::{Route, RouteDraft},
+    shown::{ShownCheck, ShownChecks, Standing},
     status::{OverrideStatus, Status},
     time::{Span, Timestamp},
 };

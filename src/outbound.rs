@@ -9,6 +9,7 @@ mod error;
 mod grpc;
 mod http1;
 mod networks;
+mod ping;
 mod places;
 mod pool;
 mod request;
@@ -32,6 +33,7 @@ pub use self::{
     error::{OutboundError, RequestStep},
     grpc::{GrpcCall, Serving},
     networks::{DeniedAddress, DenyRule, Networks},
+    ping::PingTarget,
     places::{Pace, SharedPlaces, Shares, TakenPlace},
     request::{Request, Response},
     tls::Config as TlsConfig,

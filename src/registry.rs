@@ -25,6 +25,7 @@ mod rows;
 mod sender;
 mod service;
 mod snapshot;
+mod stamps;
 mod state;
 mod wake;
 mod writer;
@@ -38,9 +39,9 @@ pub use self::{
     answer::{Change, Counts, Registered},
     clock::{Clock, Now},
     command::{
-        CloseConnection, Closed, Command, Deregister, Heartbeat, LiftOverride, Observe, Operation,
-        Origin, PatchInstance, Register, RegisterReported, RemoveRoute, SetOverride, SetRoute,
-        Target,
+        ChangeCheck, CloseConnection, Closed, Command, Deregister, Heartbeat, LiftOverride,
+        Observe, Operation, Origin, PatchInstance, Register, RegisterKeeping, RegisterReported,
+        RemoveCritical, RemoveRoute, SetOverride, SetRoute, Target,
     },
     config::Config,
     draft::Draft,
@@ -57,13 +58,15 @@ pub use self::{
     sender::{CommandSender, InstanceRights},
     service::{Following, Service, View},
     snapshot::Snapshot,
+    stamps::{Stamp, Stamps},
     wake::waking_afterwards,
 };
 use self::{
     expiry::Expiry, log::Log, routes::RouteTable, service::Tables, state::State, writer::Writer,
 };
 use crate::model::{
-    Epoch, Lease, LeaseKind, Registration, RemoveAfter, Revision, ServiceId, ServiceName, Timestamp,
+    Epoch, Instance, Lease, LeaseKind, Registration, RemoveAfter, Revision, ServiceId, ServiceName,
+    ShownChecks, Timestamp,
 };
 
 /// A cheap, cloneable handle to the registry.
@@ -209,6 +212,27 @@ impl Registry {
         {
             let now_ms = self.inner.clock.now().mono_ms;
             instance.last_seen.record_pass(now_ms);
+        }
+    }
+
+    /// Shows what the checks of `registration` say one by one; no lock. Does nothing when that registration is no
+    /// longer the current one.
+    pub fn show_checks(&self, registration: &Arc<Registration>, checks: ShownChecks) {
+        let table = &self.inner.table;
+        let known = table.instance(registration.service_id.as_str());
+        let is_current = |known: &Arc<Instance>| Arc::ptr_eq(&known.registration, registration);
+        let Some(instance) = known.filter(is_current) else {
+            return;
+        };
+        if instance.last_seen.checks().as_deref() == Some(&checks) {
+            return;
+        }
+        instance.last_seen.show_checks(checks);
+        if let Some(service) = table.service(instance.name().as_str()) {
+            let stamp = table.stamps.mark(service.stamp(), false);
+            instance.last_seen.set_stamp(stamp);
+            service.stamp().wake();
+            table.stamps.wake();
         }
     }
 

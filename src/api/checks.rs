@@ -12,10 +12,10 @@ use super::{
     read::{self, Entries, ObjectFields},
     registration::{absolute_url, host_text, label, url_text},
 };
-use crate::model::{Check, CheckKind, CodeRange, HttpCheck, REDIRECTS_MAX};
+use crate::model::{Check, CheckKind, CheckOptions, CodeRange, HttpCheck, REDIRECTS_MAX, Standing};
 
 /// The fields that only some types of check have.
-const OF_SOME_TYPES: [&str; 10] = [
+const OF_SOME_TYPES: [&str; 11] = [
     "url",
     "path",
     "method",
@@ -25,6 +25,7 @@ const OF_SOME_TYPES: [&str; 10] = [
     "redirects",
     "address",
     "service",
+    "service_id",
     "tls",
 ];
 
@@ -92,7 +93,12 @@ pub(super) fn read_one(fields: &mut ObjectFields<'_>) -> Option<Check> {
 
 fn has_address(fields: &mut ObjectFields<'_>) -> bool {
     let kind = fields.get("type").and_then(|kind| read::text(kind).ok());
-    kind.is_some_and(|kind| matches!(&*kind.to_ascii_lowercase(), "tcp" | "grpc"))
+    kind.is_some_and(|kind| {
+        matches!(
+            &*kind.to_ascii_lowercase(),
+            "tcp" | "grpc" | "udp" | "h2ping"
+        )
+    })
 }
 
 fn check(
@@ -118,6 +124,7 @@ fn check(
     let run = |value| read::whole(value, 1, limits::RUN_MAX);
     let healthy_after = fields.optional("healthy_after", run);
     let unhealthy_after = fields.optional("unhealthy_after", run);
+    let options = options(fields);
     let kind = kind?;
     warn_of_unused(fields, &kind);
     if defaults.in_container && reaches_itself(&kind) {
@@ -140,6 +147,7 @@ fn check(
         timeout: timeout.unwrap_or(defaults.timeout),
         healthy_after: healthy_after.unwrap_or(defaults.healthy_after),
         unhealthy_after: unhealthy_after.unwrap_or(defaults.unhealthy_after),
+        options,
     })
 }
 
@@ -150,8 +158,11 @@ pub(super) const ITSELF: &str = "is an address of the container that musterd run
 fn reaches_itself(kind: &CheckKind) -> bool {
     match kind {
         CheckKind::Http(http) => url_reaches_itself(&http.url),
-        CheckKind::Tcp { host, .. } | CheckKind::Grpc { host, .. } => is_loopback(host),
-        CheckKind::Ttl => false,
+        CheckKind::Tcp { host, .. }
+        | CheckKind::Grpc { host, .. }
+        | CheckKind::Udp { host, .. }
+        | CheckKind::H2Ping { host, .. } => is_loopback(host),
+        CheckKind::Ttl | CheckKind::Alias { .. } | CheckKind::Script { .. } => false,
     }
 }
 
@@ -198,8 +209,23 @@ fn kind(
         }
         "grpc" => grpc(fields, place),
         "ttl" => Some(CheckKind::Ttl),
+        "udp" => {
+            let (host, port) = address(fields, place)?;
+            Some(CheckKind::Udp { host, port })
+        }
+        "h2ping" => h2ping(fields, place),
+        "alias" => {
+            let service_id = fields.required("service_id", label)?;
+            Some(CheckKind::Alias { service_id })
+        }
+        "script" => {
+            let message = "\"script\" is for the Consul-compatible API only, with consul.enable_script_checks = true";
+            fields.add("type", message);
+            None
+        }
         _ => {
-            let message = format!("\"{kind}\" is not one of http, tcp, grpc, ttl");
+            let message =
+                format!("\"{kind}\" is not one of http, tcp, grpc, ttl, udp, h2ping, alias");
             fields.add("type", message);
             None
         }
@@ -247,6 +273,45 @@ fn grpc(fields: &mut ObjectFields<'_>, place: &ListenAddress<'_>) -> Option<Chec
         tls: tls.unwrap_or(false),
         tls_skip_verify: tls_skip_verify.unwrap_or(false),
     })
+}
+
+fn h2ping(fields: &mut ObjectFields<'_>, place: &ListenAddress<'_>) -> Option<CheckKind> {
+    let at = address(fields, place);
+    let tls = fields.optional("tls", read::flag);
+    let tls_skip_verify = fields.optional("tls_skip_verify", read::flag);
+    let (host, port) = at?;
+    Some(CheckKind::H2Ping {
+        host,
+        port,
+        tls: tls.unwrap_or(false),
+        tls_skip_verify: tls_skip_verify.unwrap_or(false),
+    })
+}
+
+/// What only checks in Consul's form have; none when the check has no field of these.
+fn options(fields: &mut ObjectFields<'_>) -> Option<Box<CheckOptions>> {
+    let of_options = ["title", "notes", "initial", "warning_after", "remove_after"];
+    if of_options
+        .into_iter()
+        .all(|name| fields.get(name).is_none())
+    {
+        return None;
+    }
+    let standings = Standing::ALL.map(|one| (one.as_str(), one));
+    let notes = |value| read::line(value, limits::REASON_BYTES_MAX);
+    let run = |value| read::whole(value, 0, limits::RUN_MAX);
+    let title = fields.optional("title", label);
+    let notes = fields.optional("notes", notes);
+    let initial = fields.optional("initial", |value| read::word(value, &standings));
+    let warning_after = fields.optional("warning_after", run);
+    let remove_after = fields.optional("remove_after", |v| read::span(v, limits::REMOVE_AFTER));
+    Some(Box::new(CheckOptions {
+        title: title.unwrap_or_default(),
+        notes: notes.unwrap_or_default(),
+        initial: initial.unwrap_or(Standing::Critical),
+        warning_after: warning_after.unwrap_or(0),
+        remove_after,
+    }))
 }
 
 fn address(fields: &mut ObjectFields<'_>, place: &ListenAddress<'_>) -> Option<(Box<str>, u16)> {

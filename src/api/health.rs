@@ -26,11 +26,14 @@ pub struct HealthReport {
 pub struct CheckReport {
     /// Its name, unique within the instance.
     pub name: Box<str>,
-    /// http, tcp, grpc or ttl.
+    /// http, tcp, grpc, ttl, udp, h2ping, alias or script.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Its verdict: starting, healthy or unhealthy.
     pub status: Status,
+    /// True when it passes with a warning; left out otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub warning: bool,
     /// When the verdict last changed.
     pub since: Timestamp,
     /// True while the verdict is kept because it changed too often.

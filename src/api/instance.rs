@@ -16,7 +16,15 @@ pub fn instance(out: &mut Vec<u8>, instance: &Instance, last_heartbeat: Timestam
     out.extend_from_slice(lasting);
     out.push(b'"');
     last_heartbeat.append_to(out);
-    out.extend_from_slice(b"\"}");
+    let warns = instance.registration.is_checked()
+        && instance
+            .last_seen
+            .checks()
+            .is_some_and(|checks| checks.is_warning());
+    out.extend_from_slice(match warns {
+        true => b"\",\"warning\":true}",
+        false => b"\"}",
+    });
 }
 
 /// The answer to a registration.
@@ -130,6 +138,8 @@ pub struct InstanceJson {
     pub incarnation: u64,
     /// Up to 1 s old in lists.
     pub last_heartbeat: Timestamp,
+    /// True when a check passes with a warning and none fails; left out otherwise.
+    pub warning: Option<bool>,
     /// With the answer to a change: what of the request was ignored.
     pub warnings: Option<Vec<String>>,
 }

@@ -57,6 +57,11 @@ pub(super) const INTERVAL: [Duration; 2] =
     [Duration::from_millis(100), Duration::from_secs(24 * 3600)];
 /// The shortest and the longest patience with a probe.
 pub(super) const TIMEOUT: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(300)];
+/// The shortest and the longest time after which a critical instance is removed.
+pub(super) const REMOVE_AFTER: [Duration; 2] = [
+    Duration::from_secs(60),
+    Duration::from_secs(365 * 24 * 3600),
+];
 /// The longest run of outcomes that a verdict may wait for.
 pub(super) const RUN_MAX: u32 = 100;
 /// The longest host name, in bytes (RFC 1035, section 2.3.4).

@@ -14,7 +14,7 @@ use super::{
 use crate::model::{LeaseKind, Metadata, Registration, ServiceId, ServiceName};
 
 /// Fields of answers about an instance that are no fields of a registration.
-pub(super) const ANSWERED: [&str; 11] = [
+pub(super) const ANSWERED: [&str; 12] = [
     "owner",
     "status",
     "observed_status",
@@ -23,6 +23,7 @@ pub(super) const ANSWERED: [&str; 11] = [
     "registered_at",
     "last_heartbeat",
     "revision",
+    "warning",
     "warnings",
     "message",
     "timestamp",

@@ -48,7 +48,7 @@ pub struct RegistrationDraft {
 #[serde(deny_unknown_fields)]
 #[schema(as = Check)]
 pub struct CheckDraft {
-    /// http, tcp, grpc or ttl.
+    /// http, tcp, grpc, ttl, udp, h2ping or alias; script only from the Consul-compatible API.
     pub r#type: String,
     /// Unique within the instance; default its type.
     pub name: Option<String>,
@@ -63,13 +63,17 @@ pub struct CheckDraft {
     /// http: codes that pass, such as 200, "2xx" or "200-299" (default).
     #[schema(value_type = Option<Vec<String>>)]
     pub expected: Option<Vec<Value>>,
-    /// tcp, grpc: "host:port"; default the instance's.
+    /// tcp, grpc, udp, h2ping: "host:port"; default the instance's.
     pub address: Option<String>,
     /// grpc: the service asked for; default the server as a whole.
     pub service: Option<String>,
-    /// grpc: over TLS.
+    /// alias: the instance whose checks it repeats.
+    pub service_id: Option<String>,
+    /// script: the program and its arguments.
+    pub args: Option<Vec<String>>,
+    /// grpc, h2ping: over TLS.
     pub tls: Option<bool>,
-    /// http, grpc: accept any certificate.
+    /// http, grpc, h2ping: accept any certificate.
     pub tls_skip_verify: Option<bool>,
     /// http: how many redirects are followed, 0 (default) to 5.
     pub redirects: Option<u8>,
@@ -81,6 +85,16 @@ pub struct CheckDraft {
     pub healthy_after: Option<u32>,
     /// Failures in a row that make it unhealthy; default 3.
     pub unhealthy_after: Option<u32>,
+    /// Its name in the Consul-compatible API.
+    pub title: Option<String>,
+    /// Text for people.
+    pub notes: Option<String>,
+    /// passing, warning or critical: what it says before its first result; default critical.
+    pub initial: Option<String>,
+    /// Failures in a row that make it warn; default 0, never.
+    pub warning_after: Option<u32>,
+    /// The instance is removed when the check was critical for so long.
+    pub remove_after: Option<String>,
 }
 
 /// An RFC 7396 merge patch.

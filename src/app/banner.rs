@@ -13,13 +13,14 @@ pub(super) struct Addresses {
     amqps: Option<SocketAddr>,
     pub(super) dns: Option<SocketAddr>,
     management: Option<SocketAddr>,
+    pub(super) consul: Option<SocketAddr>,
 }
 
 impl Addresses {
     pub(super) fn new(
         http: HttpAddresses,
         (amqp, amqps): (Option<SocketAddr>, Option<SocketAddr>),
-        (dns, management): (Option<SocketAddr>, Option<SocketAddr>),
+        (dns, management, consul): (Option<SocketAddr>, Option<SocketAddr>, Option<SocketAddr>),
     ) -> Self {
         Self {
             http,
@@ -27,11 +28,12 @@ impl Addresses {
             amqps,
             dns,
             management,
+            consul,
         }
     }
 }
 
-/// Logs the addresses and who can use them, the version, the modes, and what is configured but not implemented. Where
+/// Logs the addresses and who can use them, the version, the modes. Where
 /// state is kept is logged when the store is opened.
 pub(super) fn log(config: &Config, addresses: Addresses, modes: Modes, identities: &Identities) {
     let http = addresses.http;
@@ -62,9 +64,12 @@ pub(super) fn log(config: &Config, addresses: Addresses, modes: Modes, identitie
     log_amqp(config, addresses);
     let version = env!("CARGO_PKG_VERSION");
     let broker = broker(config, addresses);
-    let missing = not_implemented(config);
     let dns = match addresses.dns {
         Some(address) => format!("dns://{address}, {}", scope(address)),
+        None => "closed".to_owned(),
+    };
+    let consul = match addresses.consul {
+        Some(address) => format!("http://{address}, {}", scope(address)),
         None => "closed".to_owned(),
     };
     let managed = addresses.management.map_or_else(String::new, |address| {
@@ -73,7 +78,8 @@ pub(super) fn log(config: &Config, addresses: Addresses, modes: Modes, identitie
     tracing::info!(
         dns.address = addresses.dns.map(tracing::field::display),
         management.address = addresses.management.map(tracing::field::display),
-        "musterd {version}: modes {modes}; broker: {broker}{managed}; DNS: {dns}{missing}"
+        consul.address = addresses.consul.map(tracing::field::display),
+        "musterd {version}: modes {modes}; broker: {broker}{managed}; DNS: {dns}; Consul: {consul}"
     );
 }
 
@@ -147,19 +153,5 @@ fn broker(config: &Config, addresses: Addresses) -> &'static str {
         (true, false) => "none",
         (false, false) => "transport.amqp_url",
         (false, true) => "transport.amqp_url (the embedded broker gets no events or commands)",
-    }
-}
-
-/// The parts with an address in the configuration and without an implementation, in words; empty if there is
-/// none.
-fn not_implemented(config: &Config) -> String {
-    let keys = [("Consul", "consul.listen", &config.consul.listen)];
-    let set = keys.into_iter().filter(|(_, _, listen)| !listen.is_empty());
-    let set: Vec<_> = set
-        .map(|(name, key, listen)| format!("{name} ({key} {listen})"))
-        .collect();
-    match set.is_empty() {
-        true => String::new(),
-        false => format!("; not implemented yet: {}", set.join(", ")),
     }
 }

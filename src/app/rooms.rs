@@ -23,7 +23,7 @@ use crate::{
     health::{Health, in_container},
     http::{BrokerUsers, Migrations, Probes, Readiness, Transports, WatcherError, Watchers},
     migration::{FlagControl, Migration},
-    model::{Cursor, FlagError, FlagState, Modes, Timestamp},
+    model::{Cursor, FlagError, FlagState, Modes, Standing, Timestamp},
     registry::Refusal,
     store::Store,
     transport::{Start, TransportError, TransportSwitch, Webhooks},
@@ -32,6 +32,10 @@ use crate::{
 impl Probes for Health {
     fn check_now<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<HealthReport>> {
         Box::pin(self.check_now(id))
+    }
+
+    fn report_standing(&self, id: &str, check: &str, standing: Standing, text: &str) -> bool {
+        self.report_standing(id, check, standing, text)
     }
 
     fn report(&self, id: &str) -> Option<HealthReport> {

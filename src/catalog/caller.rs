@@ -27,6 +27,8 @@ pub enum Door {
     Rest,
     /// The Eureka API.
     Eureka,
+    /// The Consul-compatible API.
+    Consul,
     /// Command queues.
     Amqp,
     /// The migration's canary, by whichever way.
@@ -41,9 +43,10 @@ pub enum Door {
 
 impl Door {
     /// Every door.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Rest,
         Self::Eureka,
+        Self::Consul,
         Self::Amqp,
         Self::Canary,
         Self::Health,

@@ -84,6 +84,7 @@ impl fmt::Display for Caller {
         let door = match self.door {
             Door::Rest => "over REST",
             Door::Eureka => "over Eureka",
+            Door::Consul => "over the Consul API",
             Door::Amqp => "over AMQP",
             Door::Canary => "by the canary",
             Door::Health => "by the health checks",

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use tokio::sync::Notify;
+
 use super::{
     outcome::MISCONFIGURED,
     print_error,
@@ -36,7 +38,9 @@ pub(super) fn run(arguments: Arguments, sources: &Sources, mut config: Config) -
     deepen_stacks(&config);
     let threads = config.threads.other(cores(), 0);
     run_logged(sources, config, threads, async |config, _logs, signals| {
-        let stopped = signals.wait_for_stop(|| tracing::info!("a prober has nothing to reload"));
+        let never = Notify::new();
+        let stopped =
+            signals.wait_for_stop(&never, || tracing::info!("a prober has nothing to reload"));
         app::run_prober(config, stopped).await
     })
 }

@@ -44,9 +44,10 @@ pub(super) fn run(sources: &Sources, mut config: Config, values: Values) -> Exit
         let app = App::start_on(&http.unwrap_or_else(Handle::current), config).await?;
         let reload = app.reloader(logs, values);
         service_manager::ready();
+        let asked = app.reload_requests();
         let stop = async {
             signals
-                .wait_for_stop(|| reload.apply(sources.load_values()))
+                .wait_for_stop(&asked, || reload.apply(sources.load_values()))
                 .await;
             service_manager::stopping();
         };

@@ -50,12 +50,13 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Returns at the first SIGTERM or SIGINT; calls `reload` at each SIGHUP.
-    pub(super) async fn wait_for_stop(self, reload: impl Fn()) {
+    /// Returns at the first SIGTERM or SIGINT; calls `reload` at each SIGHUP, and when a client asks for it.
+    pub(super) async fn wait_for_stop(self, asked: &Notify, reload: impl Fn()) {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 () = self.reload.notified() => reload(),
+                () = asked.notified() => reload(),
             }
         }
         tracing::info!("stopping");

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use super::{Config, verdict::VerdictRules};
-use crate::model::{Check, CheckKind, HttpCheck, Registration};
+use crate::model::{Check, CheckKind, HttpCheck, Registration, Standing};
 
 /// The name of the check that `health_check_url` defines.
 const URL_CHECK: &str = "health_check_url";
@@ -22,7 +22,7 @@ pub(super) enum CheckSource {
 pub(super) enum ProbeKind<'a> {
     /// GET; any 2xx passes.
     Url(&'a str),
-    Listed(&'a CheckKind),
+    Listed(&'a Check),
 }
 
 impl CheckSource {
@@ -54,7 +54,7 @@ impl CheckSource {
 
     pub(super) fn kind(self, of: &Registration) -> ProbeKind<'_> {
         match self.listed(of) {
-            Some(check) => ProbeKind::Listed(&check.kind),
+            Some(check) => ProbeKind::Listed(check),
             None => ProbeKind::Url(of.health_check_url.as_deref().unwrap_or("")),
         }
     }
@@ -79,6 +79,7 @@ impl CheckSource {
             timeout: self.timeout(of, config),
             healthy_after: config.healthy_after.get(),
             unhealthy_after: config.unhealthy_after.get(),
+            options: None,
         })
     }
 
@@ -87,7 +88,47 @@ impl CheckSource {
     }
 
     pub(super) fn is_ttl(self, of: &Registration) -> bool {
-        matches!(self.kind(of), ProbeKind::Listed(CheckKind::Ttl))
+        let listed = self.listed(of);
+        listed.is_some_and(|check| check.kind == CheckKind::Ttl)
+    }
+
+    /// True for a check that clients report on.
+    pub(super) fn is_reported(self, of: &Registration) -> bool {
+        self.listed(of).is_some_and(Check::is_reported)
+    }
+
+    /// The instance whose checks this one repeats.
+    pub(super) fn alias(self, of: &Registration) -> Option<&str> {
+        match &self.listed(of)?.kind {
+            CheckKind::Alias { service_id } => Some(service_id),
+            _ => None,
+        }
+    }
+
+    /// True for a check that only this daemon can make: it needs its registry or its machine.
+    pub(super) fn is_local(self, of: &Registration) -> bool {
+        let kind = self.listed(of).map(|check| &check.kind);
+        matches!(
+            kind,
+            Some(CheckKind::Alias { .. } | CheckKind::Script { .. })
+        )
+    }
+
+    /// What it says before its first result.
+    pub(super) fn initial(self, of: &Registration) -> Standing {
+        self.listed(of).map_or(Standing::Critical, Check::initial)
+    }
+
+    /// Failures in a row that make it warn; 0 for never.
+    pub(super) fn warning_after(self, of: &Registration) -> u32 {
+        let options = self.listed(of).and_then(|check| check.options.as_ref());
+        options.map_or(0, |options| options.warning_after)
+    }
+
+    /// How long it may be critical before its instance is removed, in milliseconds.
+    pub(super) fn remove_after_ms(self, of: &Registration) -> Option<u64> {
+        let options = self.listed(of)?.options.as_ref()?;
+        options.remove_after.map(millis)
     }
 
     /// Time between two probes, in milliseconds.
@@ -117,7 +158,11 @@ impl CheckSource {
         VerdictRules {
             healthy_after,
             unhealthy_after,
-            flips_max: config.flap_flips_max.get(),
+            // Consul's checks say what they say, however often that changes.
+            flips_max: match self.listed(of).is_some_and(|check| check.options.is_some()) {
+                true => usize::MAX,
+                false => config.flap_flips_max.get(),
+            },
             window_ms: interval_ms.saturating_mul(u64::from(*config.flap_intervals)),
         }
     }

@@ -187,7 +187,7 @@ impl PendingRequests {
                 self.remove(number);
                 return;
             }
-            let passed = found.outcome == Outcome::Passed;
+            let passed = found.outcome.is_pass();
             match *direct {
                 None => *came = Some((passed, late)),
                 Some(direct) => {
@@ -212,7 +212,7 @@ impl PendingRequests {
             self.remove(number);
             return;
         }
-        let passed = outcome == Outcome::Passed;
+        let passed = outcome.is_pass();
         match *came {
             None => *direct = Some(passed),
             Some((came, late)) => {

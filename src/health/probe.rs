@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::Method;
 use tokio::time::Instant;
 
-use super::{Config, check::ProbeKind, report::Outcome};
+use super::{Config, check::ProbeKind, report::Outcome, script};
 use crate::{
-    model::{CheckKind, CodeRange, HttpCheck, REDIRECTS_MAX, Span},
-    outbound::{Client, GrpcCall, OutboundError, Request, Response, Serving},
+    model::{Check, CheckKind, CodeRange, HttpCheck, REDIRECTS_MAX, Span},
+    outbound::{Client, GrpcCall, OutboundError, PingTarget, Request, Response, Serving},
 };
 
 /// The rules for a probe's request and for the kept part of its result.
@@ -60,36 +60,52 @@ async fn probe(
     match kind {
         ProbeKind::Url(url) => {
             let request = Request::new(Method::GET, url);
-            http(client, request, &[200..=299], 0, deadline, limits).await
+            let rules = HttpRules {
+                expected: &[200..=299],
+                redirects: 0,
+                warns: false,
+            };
+            http(client, request, rules, deadline, limits).await
         }
-        ProbeKind::Listed(CheckKind::Http(check)) => {
+        ProbeKind::Listed(check) => listed(client, check, deadline, limits).await,
+    }
+}
+
+/// A check in full form.
+async fn listed(
+    client: &Client,
+    check: &Check,
+    deadline: Instant,
+    limits: ProbeLimits,
+) -> Result<(Outcome, String), OutboundError> {
+    // Consul takes "too many requests" for a warning.
+    let warns = check.options.is_some();
+    match &check.kind {
+        CheckKind::Http(check) => {
             if let Some(part) = check.unsafe_part().filter(|_| !limits.unsafe_requests) {
                 let text = format!("not sent: {part} needs health.unsafe_requests = true");
                 return Ok((Outcome::Denied, text));
             }
             let request = request(check)?;
             let redirects = check.redirects.min(REDIRECTS_MAX);
-            http(
-                client,
-                request,
-                &check.expected,
+            let rules = HttpRules {
+                expected: &check.expected,
                 redirects,
-                deadline,
-                limits,
-            )
-            .await
+                warns,
+            };
+            http(client, request, rules, deadline, limits).await
         }
-        ProbeKind::Listed(CheckKind::Tcp { host, port }) => {
+        CheckKind::Tcp { host, port } => {
             client.connect_tcp(host, *port, deadline).await?;
             Ok((Outcome::Passed, "connected".to_owned()))
         }
-        ProbeKind::Listed(CheckKind::Grpc {
+        CheckKind::Grpc {
             host,
             port,
             service,
             tls,
             tls_skip_verify,
-        }) => {
+        } => {
             let call = GrpcCall {
                 host: host.clone(),
                 port: *port,
@@ -99,26 +115,61 @@ async fn probe(
             };
             Ok(served(client.grpc_health(&call, deadline).await?))
         }
-        // The table evaluates these itself.
-        ProbeKind::Listed(CheckKind::Ttl) => Ok((Outcome::Skipped, String::new())),
+        CheckKind::Udp { host, port } => {
+            client.send_datagram(host, *port, deadline).await?;
+            Ok((Outcome::Passed, "not refused".to_owned()))
+        }
+        CheckKind::H2Ping {
+            host,
+            port,
+            tls,
+            tls_skip_verify,
+        } => {
+            let target = PingTarget {
+                host: host.clone(),
+                port: *port,
+                tls: *tls,
+                tls_skip_verify: *tls_skip_verify,
+            };
+            client.ping_http2(&target, deadline).await?;
+            Ok((Outcome::Passed, "HTTP/2 ping was successful".to_owned()))
+        }
+        CheckKind::Script { args } => Ok(script::run(args, deadline, limits.text_max).await),
+        // The table and the scheduler evaluate these themselves.
+        CheckKind::Ttl | CheckKind::Alias { .. } => Ok((Outcome::Skipped, String::new())),
     }
+}
+
+/// What counts as a pass of an HTTP check.
+struct HttpRules<'a> {
+    expected: &'a [CodeRange],
+    redirects: u8,
+    /// Whether 429 is a warning.
+    warns: bool,
 }
 
 /// Sends a request and follows redirects; each hop is a separate request, so its address is checked too.
 async fn http(
     client: &Client,
     mut request: Request,
-    expected: &[CodeRange],
-    redirects: u8,
+    rules: HttpRules<'_>,
     deadline: Instant,
     limits: ProbeLimits,
 ) -> Result<(Outcome, String), OutboundError> {
+    let HttpRules {
+        expected,
+        redirects,
+        warns,
+    } = rules;
     let mut left = redirects;
     loop {
         let answer = client.send(&request, deadline, limits.body_max).await?;
         let code = answer.status.as_u16();
         if expected.iter().any(|range| range.contains(&code)) {
             return Ok((Outcome::Passed, answer.status.to_string()));
+        }
+        if warns && code == 429 {
+            return Ok((Outcome::Warned, failure(&answer, limits)));
         }
         match request.redirected(&answer) {
             Some(next) if left > 0 => {

@@ -38,7 +38,7 @@ impl LocalProber {
     pub async fn probe(&self, check: &Check, left: Duration) -> Probed {
         let timeout = check.timeout.min(self.timeout_max);
         let began = Instant::now();
-        let kind = ProbeKind::Listed(&check.kind);
+        let kind = ProbeKind::Listed(check);
         let (outcome, text) = probe::run(&self.client, kind, timeout.min(left), self.limits).await;
         let (outcome, text) = if outcome == Outcome::TimedOut && left < timeout {
             let text = "the deadline came before the check's timeout".into();

@@ -29,6 +29,11 @@ impl Schedule {
         }
     }
 
+    /// Whether a check is scheduled.
+    pub(super) fn is_booked(&self, check: CheckId) -> bool {
+        self.due.contains_key(&check)
+    }
+
     /// When the next check is due.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.turns.first().map(|(due, _)| *due)

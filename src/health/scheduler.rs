@@ -3,6 +3,7 @@
 mod on_request;
 mod probes;
 mod remote_requests;
+mod reports;
 
 use std::{
     collections::HashSet,
@@ -24,7 +25,6 @@ use super::{
     meters::HealthMetrics,
     probe::{self, ProbeLimits},
     remote::RemoteProber,
-    report::Outcome,
     table::{CheckTable, CheckView, Due, FinishedProbe, Judgement, ScheduledProbe, StoredResult},
 };
 use crate::{
@@ -150,6 +150,7 @@ impl Health {
             for judgement in following.table.take_all(id, now_ms, &mut probes) {
                 shared.report_judgement(&judgement);
             }
+            shared.show_checks(&mut following);
         }
         join_all(
             probes
@@ -208,6 +209,7 @@ impl Scheduler {
                     self.report_judgement(&judgement);
                 }
             }
+            self.show_checks(following);
         }
     }
 
@@ -227,6 +229,7 @@ impl Scheduler {
         }
         following.table.retain(&present);
         following.cursor = Some(snapshot.revision);
+        self.show_checks(following);
     }
 
     /// Starts what is due while places are free. Returns when to look again; none when only the end
@@ -263,6 +266,10 @@ impl Scheduler {
                 None => break,
             }
         }
+        while let Some(removal) = following.table.take_removal(now_ms) {
+            self.remove_critical(removal);
+        }
+        self.show_checks(&mut following);
         self.meters.show(following.table.sizes());
         following.count_memory(&self.registry);
         following.table.next_due()
@@ -278,8 +285,13 @@ impl Scheduler {
         let began_ms = self.now_ms();
         let began = Instant::now();
         let _in_flight = InFlightGauge::new(&self.meters);
-        let kind = scheduled.source.kind(&scheduled.of);
-        let (outcome, text) = probe::run(&self.client, kind, scheduled.timeout, self.limits).await;
+        let (outcome, text) = match scheduled.source.alias(&scheduled.of) {
+            Some(id) => self.alias(id),
+            None => {
+                let kind = scheduled.source.kind(&scheduled.of);
+                probe::run(&self.client, kind, scheduled.timeout, self.limits).await
+            }
+        };
         let latency = began.elapsed();
         self.meters.duration.observe(latency.as_secs_f64());
         self.meters
@@ -295,12 +307,13 @@ impl Scheduler {
 
     /// Records the outcome of a probe and reports a changed verdict.
     fn judge(&self, following: &mut FollowedLog, scheduled: &ScheduledProbe, ended: FinishedProbe) {
-        if ended.outcome == Outcome::Passed {
+        if ended.outcome.is_pass() {
             self.catalog.check_passed(&CALLER, &scheduled.of);
         }
         if let Some(judgement) = following.table.record(scheduled.check, ended) {
             self.report_judgement(&judgement);
         }
+        self.show_checks(following);
     }
 
     /// Called under the table's lock, so that judgements reach the registry in order.
@@ -327,7 +340,7 @@ impl Scheduler {
         let clock = self.registry.clock();
         let results = kept.results.iter().rev().map(|noted| ProbeResult {
             at: clock.wall_of(noted.at_ms),
-            passed: noted.outcome == Outcome::Passed,
+            passed: noted.outcome.is_pass(),
             latency: noted.latency(),
             message: noted.text.as_ref().into(),
         });
@@ -343,6 +356,7 @@ impl Scheduler {
             },
             since: clock.wall_of(kept.verdict.since_ms()),
             latency: latency.map(StoredResult::latency),
+            warning: kept.is_warning,
             flapping: kept.verdict.is_flapping(),
             results: results.collect(),
         }

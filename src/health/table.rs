@@ -3,6 +3,7 @@
 //! Pure: takes events and outcomes with their times, returns probes and judgements.
 
 mod check_state;
+mod shown;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,7 +12,10 @@ use std::{
 };
 
 use self::check_state::CheckState;
-pub(super) use self::check_state::{CheckView, FinishedProbe, StoredResult};
+pub(super) use self::{
+    check_state::{CheckView, FinishedProbe, StoredResult},
+    shown::{DueRemoval, StandingReport},
+};
 use super::{
     Config,
     check::CheckSource,
@@ -20,7 +24,7 @@ use super::{
     verdict::Verdict,
 };
 use crate::{
-    model::{Instance, LastSeen, Registration, Revision, ServiceId, Status},
+    model::{Instance, LastSeen, Registration, Revision, ServiceId, Standing, Status},
     outbound::{Pace, Shares},
 };
 
@@ -82,6 +86,10 @@ pub(super) struct CheckTable {
     waiting_slow: Schedule,
     /// The same of checks that were not probed before.
     waiting_new: Schedule,
+    /// When instances are removed whose checks stay critical.
+    removals: Schedule,
+    /// Instances whose checks say something else than was shown last.
+    changed: HashSet<ServiceId>,
     flapping: usize,
     last_id: u64,
     random: fastrand::Rng,
@@ -96,6 +104,8 @@ impl CheckTable {
             schedule: Schedule::default(),
             waiting_slow: Schedule::default(),
             waiting_new: Schedule::default(),
+            removals: Schedule::default(),
+            changed: HashSet::new(),
             flapping: 0,
             last_id: 0,
             random,
@@ -149,7 +159,12 @@ impl CheckTable {
             checks,
         };
         let judgement = self.judge(&subject);
+        self.changed.insert(instance.id().clone());
+        let booked = subject.checks.clone();
         self.targets.insert(instance.id().clone(), subject);
+        for check in booked {
+            self.book_removal(check, now_ms);
+        }
         judgement
     }
 
@@ -191,9 +206,11 @@ impl CheckTable {
         observed: Option<Status>,
         now_ms: u64,
     ) -> CheckId {
+        let initial = source.initial(of);
         let verdict = match observed {
             Some(Status::Healthy) => Verdict::presumed(true, now_ms),
             Some(Status::Unhealthy) => Verdict::presumed(false, now_ms),
+            _ if initial != Standing::Critical => Verdict::presumed(true, now_ms),
             _ => Verdict::open(now_ms),
         };
         let within_ms = match verdict.says() {
@@ -202,9 +219,13 @@ impl CheckTable {
         };
         self.last_id += 1;
         let id = CheckId(self.last_id);
-        let phase = self.random.u64(0..=within_ms);
+        let phase = match source.is_reported(of) {
+            true => source.interval_ms(of, &self.config).saturating_add(1),
+            false => self.random.u64(0..=within_ms),
+        };
         self.schedule.book(id, now_ms.saturating_add(phase));
-        let track = CheckState::new(of.service_id.clone(), source, verdict);
+        let mut track = CheckState::new(of.service_id.clone(), source, verdict);
+        track.begin(initial, now_ms);
         self.checks.insert(id, track);
         id
     }
@@ -241,6 +262,7 @@ impl CheckTable {
         self.schedule.remove(check);
         self.waiting_slow.remove(check);
         self.waiting_new.remove(check);
+        self.removals.remove(check);
         let track = self.checks.remove(&check);
         let flapped = track.is_some_and(|track| track.verdict.is_flapping());
         self.flapping -= usize::from(flapped);
@@ -248,7 +270,8 @@ impl CheckTable {
 
     /// When the next check is due, without those that wait for a free place.
     pub(super) fn next_due(&self) -> Option<u64> {
-        self.schedule.next_due()
+        let removal = self.removals.next_due();
+        self.schedule.next_due().into_iter().chain(removal).min()
     }
 
     /// Takes the check that has been due for longest and that `free` has a place for.
@@ -269,6 +292,12 @@ impl CheckTable {
             let Some(subject) = self.targets.get(&track.subject) else {
                 continue;
             };
+            if track.source.is_reported(&subject.of) {
+                match self.look_for_report(check, now_ms) {
+                    Some(due) => return Some(due),
+                    None => continue,
+                }
+            }
             if track.source.is_ttl(&subject.of) {
                 return self.look(check, now_ms);
             }
@@ -287,6 +316,14 @@ impl CheckTable {
             return self.scheduled_probe(check, due_ms).map(Due::Probe);
         }
         None
+    }
+
+    /// Fails a check whose report is overdue, once; one that is not due yet has its time booked.
+    fn look_for_report(&mut self, check: CheckId, now_ms: u64) -> Option<Due> {
+        let ended = self.overdue(check, now_ms)?;
+        let outcome = ended.outcome;
+        let judgement = self.record(check, ended);
+        Some(Due::Looked { outcome, judgement })
     }
 
     /// Evaluates a TTL check: was there a heartbeat within its interval?
@@ -335,6 +372,9 @@ impl CheckTable {
             let Some(scheduled) = self.scheduled_probe(*check, now_ms) else {
                 continue;
             };
+            if scheduled.source.is_reported(&scheduled.of) {
+                continue;
+            }
             if !scheduled.source.is_ttl(&scheduled.of) {
                 turns.push(scheduled);
             } else if let Some(Due::Looked { judgement, .. }) = self.look(*check, now_ms) {
@@ -367,11 +407,17 @@ impl CheckTable {
         let subject = self.targets.get(&track.subject)?;
         let rules = track.source.rules(&subject.of, &self.config);
         let flapped = track.verdict.is_flapping();
+        let (at_ms, warning_after) = (ended.at_ms, track.source.warning_after(&subject.of));
         let flipped = track.record(ended, &rules, self.config.results_max.get());
+        if track.show(warning_after) {
+            self.changed.insert(track.subject.clone());
+        }
         let flapping = track.verdict.is_flapping();
         self.flapping -= usize::from(flapped);
         self.flapping += usize::from(flapping);
-        if flipped { self.judge(subject) } else { None }
+        let judgement = if flipped { self.judge(subject) } else { None };
+        self.book_removal(check, at_ms);
+        judgement
     }
 
     /// Any check that fails makes the instance unhealthy; any without a verdict leaves it as it is.

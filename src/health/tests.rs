@@ -161,6 +161,7 @@ fn check(name: &str, kind: CheckKind) -> Check {
         timeout: Duration::from_millis(200),
         healthy_after: 1,
         unhealthy_after: 2,
+        options: None,
     }
 }
 

@@ -63,6 +63,14 @@ impl Verdict {
         self.flapping
     }
 
+    /// How many failures in a row came last.
+    pub(super) fn failures(&self) -> u32 {
+        match self.run {
+            (false, times) => times,
+            (true, _) => 0,
+        }
+    }
+
     /// Records an outcome; true when the verdict changed.
     pub(super) fn record(&mut self, passed: bool, now_ms: u64, rules: &VerdictRules) -> bool {
         let (last, times) = self.run;
@@ -78,8 +86,8 @@ impl Verdict {
             rules.unhealthy_after
         };
         if times >= enough && self.raw != Some(passed) {
-            // The first verdict is not a flip.
-            if self.raw.is_some() {
+            // The first verdict is not a flip, and where nothing counts as flapping no flip is kept.
+            if self.raw.is_some() && rules.flips_max < usize::MAX {
                 self.flips.push_back(now_ms);
             }
             self.raw = Some(passed);

@@ -40,6 +40,11 @@ impl HttpProblem {
         Problem::new(status, detail).into()
     }
 
+    /// The problem itself.
+    pub(super) fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
     #[cfg(test)]
     pub(super) fn status(&self) -> u16 {
         self.problem.status

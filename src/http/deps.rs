@@ -19,7 +19,7 @@ use crate::{
         server::UserView,
     },
     catalog::Caller,
-    model::{Cursor, FlagError, FlagState, Modes},
+    model::{Cursor, FlagError, FlagState, Modes, Standing},
 };
 
 /// Health checks of instances.
@@ -27,6 +27,10 @@ pub trait Probes: fmt::Debug + Send + Sync {
     /// Runs every check of an instance now and records the verdicts before it answers. None when the id
     /// is unknown.
     fn check_now<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<HealthReport>>;
+
+    /// Takes a client's report on a check of its instance. False when the instance has no such check, or one that the
+    /// daemon makes itself.
+    fn report_standing(&self, id: &str, check: &str, standing: Standing, text: &str) -> bool;
 
     /// The last results of an instance's checks. None when the id is unknown.
     fn report(&self, id: &str) -> Option<HealthReport>;

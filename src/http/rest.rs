@@ -23,9 +23,10 @@ mod transport;
 mod webhooks;
 mod without_effect;
 
-pub use self::{broker::Config as BrokerConfig, in_process::InProcessClient};
 pub(in crate::http) use self::{
+    admission::{recognise, unknown as token_required},
     extract::{BodyBytes, Name, caller},
     metrics::RestMetrics,
     service::RestService,
 };
+pub use self::{broker::Config as BrokerConfig, in_process::InProcessClient};

@@ -28,6 +28,7 @@ use axum::{
     Router,
     body::{Body, HttpBody},
     http::{Request, Response},
+    response::IntoResponse,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -62,6 +63,11 @@ pub(in crate::http) trait HttpService: fmt::Debug + Send + Sync + 'static {
     /// It is not recognised: 401, or 429 after too many failures.
     fn admit<B>(&self, _: &Request<B>, _: &HttpPeer) -> Result<Option<HttpPeer>, HttpProblem> {
         Ok(None)
+    }
+
+    /// The answer to a request that is refused before its route.
+    fn refusal(&self, refused: &HttpProblem) -> Response<Body> {
+        refused.clone().into_response()
     }
 
     /// Where such requests are counted.

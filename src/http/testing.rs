@@ -30,7 +30,7 @@ use crate::{
     },
     catalog::{Caller, Door, Identity, Register},
     http::{BrokerPages, Probes, Readiness, SystemParts, WatcherError, Watchers},
-    model::{CANARY, Cursor, Revision, Status, Timestamp},
+    model::{CANARY, Cursor, Revision, ShownCheck, ShownChecks, Standing, Status, Timestamp},
     registry::{self, Notices, Registry},
     security::{Identities, Principal},
     telemetry::Metrics,
@@ -59,6 +59,24 @@ impl Probes for Stage {
         })
     }
 
+    fn report_standing(&self, id: &str, check: &str, standing: Standing, text: &str) -> bool {
+        let Some(instance) = self.registry.instance(id) else {
+            return false;
+        };
+        let mut known = instance.registration.checks.iter();
+        let is_reported = known.any(|one| *one.name == *check && one.is_reported());
+        if is_reported {
+            let shown = ShownCheck {
+                name: check.into(),
+                standing,
+                output: text.into(),
+            };
+            let shown = ShownChecks([shown].into());
+            self.registry.show_checks(&instance.registration, shown);
+        }
+        is_reported
+    }
+
     fn report(&self, id: &str) -> Option<HealthReport> {
         let instance = self.registry.instance(id)?;
         let result = ProbeResult {
@@ -75,6 +93,7 @@ impl Probes for Stage {
                 name: "up".into(),
                 kind: "http",
                 status: Status::Healthy,
+                warning: false,
                 since: Timestamp(0),
                 latency: Some(Duration::from_micros(1_250)),
                 flapping: false,

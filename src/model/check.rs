@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::instance::allocated;
+use super::{Standing, instance::allocated};
 
 /// One check of an instance. Its name is unique within the instance.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,6 +19,34 @@ pub struct Check {
     pub healthy_after: u32,
     /// Failures in a row that make it unhealthy.
     pub unhealthy_after: u32,
+    /// What only checks in Consul's form have.
+    pub options: Option<Box<CheckOptions>>,
+}
+
+/// What a check in Consul's form has besides. Its name is the id of the check there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CheckOptions {
+    /// Its name for people.
+    pub title: Box<str>,
+    /// Text for people.
+    pub notes: Box<str>,
+    /// What it says before its first result.
+    pub initial: Standing,
+    /// Failures in a row that make it warn; 0 for never.
+    pub warning_after: u32,
+    /// Its instance is removed when it has been critical for so long.
+    pub remove_after: Option<Duration>,
+}
+
+impl CheckOptions {
+    fn size(&self) -> usize {
+        const JSON_BYTES: usize = 80;
+        JSON_BYTES + self.title.len() + self.notes.len()
+    }
+
+    fn memory(&self) -> usize {
+        allocated(size_of::<Self>()) + allocated(self.title.len()) + allocated(self.notes.len())
+    }
 }
 
 /// The kinds of checks.
@@ -46,20 +74,64 @@ pub enum CheckKind {
         /// Accept any certificate.
         tls_skip_verify: bool,
     },
-    /// A heartbeat within every interval.
+    /// A heartbeat within every interval. With options: a report of its standing within every interval.
     Ttl,
+    /// A datagram to `host:port` that is not refused.
+    Udp {
+        /// Name or address, without brackets.
+        host: Box<str>,
+        /// 1-65535.
+        port: u16,
+    },
+    /// A ping of HTTP/2.
+    H2Ping {
+        /// Name or address, without brackets.
+        host: Box<str>,
+        /// 1-65535.
+        port: u16,
+        /// Over TLS.
+        tls: bool,
+        /// Accept any certificate.
+        tls_skip_verify: bool,
+    },
+    /// What another instance's checks say.
+    Alias {
+        /// Its id.
+        service_id: Box<str>,
+    },
+    /// A program on the daemon's machine.
+    Script {
+        /// The program and its arguments.
+        args: Box<[Box<str>]>,
+    },
 }
 
 impl Check {
+    /// True for a check that clients report on.
+    pub fn is_reported(&self) -> bool {
+        self.kind == CheckKind::Ttl && self.options.is_some()
+    }
+
+    /// What it says before its first result.
+    pub fn initial(&self) -> Standing {
+        let options = self.options.as_ref();
+        options.map_or(Standing::Critical, |options| options.initial)
+    }
+
     /// The bytes of its JSON, roughly.
     pub fn size(&self) -> usize {
         const JSON_BYTES: usize = 200;
         JSON_BYTES
             + self.name.len()
+            + self.options.as_ref().map_or(0, |options| options.size())
             + match &self.kind {
                 CheckKind::Http(http) => http.size(),
-                CheckKind::Tcp { host, .. } => host.len(),
+                CheckKind::Tcp { host, .. }
+                | CheckKind::Udp { host, .. }
+                | CheckKind::H2Ping { host, .. } => host.len(),
                 CheckKind::Grpc { host, service, .. } => host.len() + service.len(),
+                CheckKind::Alias { service_id } => service_id.len(),
+                CheckKind::Script { args } => args.iter().map(|arg| arg.len() + 3).sum(),
                 CheckKind::Ttl => 0,
             }
     }
@@ -67,9 +139,17 @@ impl Check {
     /// The bytes that its fields allocate, besides itself.
     pub(super) fn memory(&self) -> usize {
         allocated(self.name.len())
+            + self.options.as_ref().map_or(0, |options| options.memory())
             + match &self.kind {
                 CheckKind::Http(http) => allocated(size_of::<HttpCheck>()) + http.memory(),
-                CheckKind::Tcp { host, .. } => allocated(host.len()),
+                CheckKind::Tcp { host, .. }
+                | CheckKind::Udp { host, .. }
+                | CheckKind::H2Ping { host, .. } => allocated(host.len()),
+                CheckKind::Alias { service_id } => allocated(service_id.len()),
+                CheckKind::Script { args } => {
+                    let texts: usize = args.iter().map(|arg| allocated(arg.len())).sum();
+                    allocated(size_of_val(&**args)) + texts
+                }
                 CheckKind::Grpc { host, service, .. } => {
                     allocated(host.len()) + allocated(service.len())
                 }
@@ -107,6 +187,10 @@ impl CheckKind {
             Self::Tcp { .. } => "tcp",
             Self::Grpc { .. } => "grpc",
             Self::Ttl => "ttl",
+            Self::Udp { .. } => "udp",
+            Self::H2Ping { .. } => "h2ping",
+            Self::Alias { .. } => "alias",
+            Self::Script { .. } => "script",
         }
     }
 }
@@ -124,17 +208,25 @@ pub enum CheckOutcome {
     Denied,
     /// Not begun, because the prober lacked a resource. It says nothing about the instance.
     Skipped,
+    /// As the check asks for it, with a warning.
+    Warned,
 }
 
 impl CheckOutcome {
     /// Every outcome.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Passed,
         Self::Failed,
         Self::TimedOut,
         Self::Denied,
         Self::Skipped,
+        Self::Warned,
     ];
+
+    /// True when it counts as a success.
+    pub fn is_pass(self) -> bool {
+        matches!(self, Self::Passed | Self::Warned)
+    }
 
     /// The word for it in reports and metrics.
     pub fn as_str(self) -> &'static str {
@@ -144,6 +236,7 @@ impl CheckOutcome {
             Self::TimedOut => "timed_out",
             Self::Denied => "denied",
             Self::Skipped => "skipped",
+            Self::Warned => "warned",
         }
     }
 

@@ -9,7 +9,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Check, Metadata, OverrideStatus, Revision, ServiceId, ServiceName, Status, Timestamp};
+use arc_swap::ArcSwapOption;
+
+use super::{
+    Check, Metadata, OverrideStatus, Revision, ServiceId, ServiceName, ShownChecks, Status,
+    Timestamp,
+};
 use crate::quantity::{self, Bounded, YEAR};
 
 /// An instance as its caller describes it.
@@ -124,14 +129,18 @@ pub struct Override {
     pub since: Timestamp,
 }
 
-/// Times of the last heartbeat and the last renewal, in milliseconds of the registry's monotonic clock. All
-/// versions of an instance share it, so that a heartbeat is one store.
+/// What changes without a new version: the times of the last heartbeat and the last renewal, in milliseconds of the
+/// registry's monotonic clock, and what the checks say one by one. All versions of an instance share it, so that a
+/// heartbeat is one store.
 #[derive(Debug)]
 pub struct LastSeen {
     /// The last passing check, or the end of a connection.
     renewed_ms: AtomicU64,
     /// The last heartbeat or registration: a TTL check is judged by it.
     heartbeat_ms: AtomicU64,
+    checks: ArcSwapOption<ShownChecks>,
+    /// The registry's stamp of its last change that is shown.
+    stamp: AtomicU64,
 }
 
 impl LastSeen {
@@ -140,6 +149,8 @@ impl LastSeen {
         Self {
             renewed_ms: AtomicU64::new(now_ms),
             heartbeat_ms: AtomicU64::new(now_ms),
+            checks: ArcSwapOption::empty(),
+            stamp: AtomicU64::new(0),
         }
     }
 
@@ -151,6 +162,26 @@ impl LastSeen {
     /// Records a passing check.
     pub fn record_pass(&self, now_ms: u64) {
         self.renewed_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// What the checks say; none before they have said anything.
+    pub fn checks(&self) -> Option<Arc<ShownChecks>> {
+        self.checks.load_full()
+    }
+
+    /// Replaces what the checks say.
+    pub fn show_checks(&self, checks: ShownChecks) {
+        self.checks.store(Some(Arc::new(checks)));
+    }
+
+    /// The registry's stamp of its last change; 0 when it has not changed since the start.
+    pub fn stamp(&self) -> u64 {
+        self.stamp.load(Ordering::Relaxed)
+    }
+
+    /// Records the registry's stamp of a change.
+    pub fn set_stamp(&self, stamp: u64) {
+        self.stamp.store(stamp, Ordering::Relaxed);
     }
 
     /// When the last heartbeat or registration came.

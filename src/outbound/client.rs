@@ -194,6 +194,25 @@ impl Client {
         self.served(key, fresh, answered)
     }
 
+    /// What resolves and checks addresses.
+    pub(super) fn dialer(&self) -> &Dialer {
+        &self.inner.dialer
+    }
+
+    /// A new connection that is not for the pool.
+    pub(super) async fn fresh(
+        &self,
+        target: &HostPort,
+        tls_skip_verify: bool,
+        protocol: Protocol,
+        deadline: Instant,
+    ) -> Result<Stream, OutboundError> {
+        let verification = verification(target.tls, tls_skip_verify);
+        let addresses = self.addresses(target, deadline).await?;
+        let connected = self.connect(&addresses, target, verification, protocol, deadline);
+        Ok(connected.await?.1)
+    }
+
     async fn addresses(
         &self,
         target: &HostPort,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Draft, Refusal, clock::Now};
-use crate::model::{OverrideStatus, Patch, Registration, RouteDraft, ServiceName, Status};
+use crate::model::{Check, OverrideStatus, Patch, Registration, RouteDraft, ServiceName, Status};
 
 /// Where and when a command arrived.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -155,6 +155,36 @@ pub struct Observe {
     pub observed: Status,
     /// Why.
     pub reason: Option<Box<str>>,
+}
+
+/// Registers an instance, and keeps the checks in Consul's form that it has and the new registration does not name.
+#[derive(Clone, Debug)]
+pub struct RegisterKeeping {
+    /// The instance as its caller describes it.
+    pub registration: Registration,
+}
+
+/// Adds, replaces or removes one check of an instance. Answers with the new version.
+#[derive(Clone, Debug)]
+pub struct ChangeCheck {
+    /// The instance's id.
+    pub service_id: Box<str>,
+    /// The check's name.
+    pub name: Box<str>,
+    /// None to remove it.
+    pub check: Option<Check>,
+    /// The most checks of an instance.
+    pub checks_max: usize,
+}
+
+/// Removes an instance whose check has been critical for too long. Answers false, and changes nothing, when that
+/// registration is no longer the current one.
+#[derive(Clone, Debug)]
+pub struct RemoveCritical {
+    /// The registration that was checked.
+    pub registration: Arc<Registration>,
+    /// Why.
+    pub reason: Box<str>,
 }
 
 /// Adds or changes a gateway route.

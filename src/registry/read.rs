@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use tokio::sync::watch;
 
-use super::{Clock, Compacted, Counts, Following, Registry, Routes, Service};
+use super::{Clock, Compacted, Counts, Following, Registry, Routes, Service, Stamps};
 use crate::model::{Cursor, Epoch, Event, Instance, Revision, ServiceName};
 
 impl Registry {
@@ -139,6 +139,11 @@ impl Registry {
             && cursor.revision <= self.newest()
             && cursor.revision.next() >= self.oldest();
         known.then_some(cursor.revision)
+    }
+
+    /// The stamps of what is shown, besides those of each service.
+    pub fn stamps(&self) -> &Stamps {
+        &self.inner.table.stamps
     }
 
     /// Wakes at every change.

@@ -12,6 +12,15 @@ pub enum Refusal {
     /// No instance has this id.
     #[error("Service not found")]
     Unknown,
+    /// The instance has no such check.
+    #[error("Check not found")]
+    UnknownCheck,
+    /// The instance has as many checks as it may.
+    #[error("the instance has {max} checks already (registry.checks_max)")]
+    TooManyChecks {
+        /// The limit.
+        max: usize,
+    },
     /// No route has this id.
     #[error("Route not found")]
     UnknownRoute,
@@ -95,11 +104,12 @@ impl Refusal {
     /// The HTTP status code that says the same.
     pub fn status(&self) -> u16 {
         match self {
-            Self::Unknown | Self::UnknownRoute => 404,
+            Self::Unknown | Self::UnknownRoute | Self::UnknownCheck => 404,
             Self::Conflict { .. } => 409,
             Self::Forbidden(_) | Self::IdTaken => 403,
             Self::NoConnection
             | Self::Reserved
+            | Self::TooManyChecks { .. }
             | Self::MetadataTooLarge { .. }
             | Self::MetadataTooDeep => 422,
             Self::Full { .. }
@@ -116,6 +126,7 @@ impl Refusal {
         match self {
             Self::NoConnection => Some("lease"),
             Self::Reserved => Some("service_id"),
+            Self::TooManyChecks { .. } => Some("checks"),
             Self::MetadataTooLarge { .. } | Self::MetadataTooDeep => Some("metadata"),
             _ => None,
         }

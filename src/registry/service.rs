@@ -10,7 +10,7 @@ use bytes::Bytes;
 use imbl::OrdMap;
 use tokio::sync::watch;
 
-use super::Registry;
+use super::{Registry, Stamp, Stamps};
 use crate::model::{Instance, Revision, ServiceId, ServiceName};
 
 /// How old the times of heartbeats in an encoded answer may be, in milliseconds.
@@ -26,6 +26,7 @@ pub(super) struct Tables {
     pub(super) cached: Arc<CachedBytes>,
     /// Bytes of versions that others have replaced, or that are gone.
     pub(super) replaced: AtomicU64,
+    pub(super) stamps: Stamps,
 }
 
 impl Tables {
@@ -42,7 +43,12 @@ impl Tables {
         if let Some(service) = self.service(name.as_str()) {
             return service;
         }
-        let service = Arc::new(Service::new(name.clone(), floor, &self.cached));
+        let service = Arc::new(Service::new(
+            name.clone(),
+            floor,
+            &self.cached,
+            self.stamps.first(),
+        ));
         self.services
             .pin()
             .insert(name.clone(), Arc::clone(&service));
@@ -58,17 +64,19 @@ pub struct Service {
     /// Its last change that is in the log.
     logged: AtomicU64,
     changed: OnceLock<watch::Sender<Revision>>,
+    stamp: Stamp,
     turn: AtomicUsize,
 }
 
 impl Service {
-    fn new(name: ServiceName, floor: Revision, cached: &Arc<CachedBytes>) -> Self {
+    fn new(name: ServiceName, floor: Revision, cached: &Arc<CachedBytes>, stamp: u64) -> Self {
         let view = View::new(floor, OrdMap::new(), Arc::clone(cached));
         Self {
             name,
             view: ArcSwap::from_pointee(view),
             logged: AtomicU64::new(floor.0),
             changed: OnceLock::new(),
+            stamp: Stamp::new(stamp),
             turn: AtomicUsize::new(0),
         }
     }
@@ -97,7 +105,14 @@ impl Service {
         self.logged.store(revision.0, Ordering::Release);
     }
 
+    /// Moves with each change of an instance that is shown, also with those that have no revision. Follow it only
+    /// while the service is followed.
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
     pub(super) fn wake(&self) {
+        self.stamp.wake();
         if let Some(changed) = self.changed.get() {
             changed.send_replace(self.logged());
         }

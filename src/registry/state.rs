@@ -126,8 +126,14 @@ impl State {
             return without_service(event);
         };
         let service = self.service(instance.name());
-        let previous = service.view().revision;
+        let view = service.view();
+        let previous = view.revision;
+        let before = view.instances.get(instance.id());
+        let same_names =
+            before.is_some_and(|before| before.registration.tags == instance.registration.tags);
         service.put(Arc::clone(instance), event.revision);
+        let stamp = self.table.stamps.mark(service.stamp(), !same_names);
+        instance.last_seen.set_stamp(stamp);
         self.put(instance);
         Logged {
             event: Arc::clone(event),
@@ -145,6 +151,7 @@ impl State {
         let service = self.service(known.name());
         let previous = service.view().revision;
         service.remove(known.id(), event.revision);
+        self.table.stamps.mark(service.stamp(), true);
         Logged {
             event: Arc::clone(event),
             previous,

@@ -50,6 +50,7 @@ impl Registry {
         // Another thread may have sent a newer revision.
         let raise = |sent: &mut Revision| *sent = newest.max(*sent);
         self.inner.newest.send_modify(raise);
+        self.inner.table.stamps.wake();
     }
 }
 

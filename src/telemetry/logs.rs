@@ -6,6 +6,7 @@
 mod line;
 mod queue;
 mod rate;
+mod tap;
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -17,6 +18,7 @@ use std::{
 
 use bytesize::ByteSize;
 use serde::Deserialize;
+use tokio::sync::mpsc;
 use tracing_subscriber::{
     Layer, Registry,
     filter::{LevelFilter, Targets},
@@ -30,6 +32,7 @@ use self::{
     line::Text,
     queue::{LineQueue, Lines},
     rate::{Limited, Rates},
+    tap::LogTap,
 };
 use super::Metrics;
 use crate::quantity::{Bounded, GIB, KIB};
@@ -99,6 +102,7 @@ pub enum LogError {
 pub struct Logs {
     filter: reload::Handle<Targets, Registry>,
     queue: Arc<LineQueue>,
+    tap: LogTap,
 }
 
 impl Logs {
@@ -127,9 +131,11 @@ impl Logs {
                 .with_filter(Limited(Arc::clone(&rates)))
                 .boxed(),
         };
+        let tap = LogTap::default();
         tracing_subscriber::registry()
             .with(filter)
             .with(lines)
+            .with(tap.clone())
             .try_init()
             .map_err(|error| set_up(&error))?;
         let own = match config.format {
@@ -142,7 +148,14 @@ impl Logs {
         Ok(Self {
             filter: handle,
             queue,
+            tap,
         })
+    }
+
+    /// Lines of this level or a graver one as text, from now on, as far as the level of the log lets them through. A
+    /// slow reader misses lines; dropping the receiver ends it.
+    pub fn follow(&self, level: tracing::Level) -> mpsc::Receiver<Box<str>> {
+        self.tap.follow(level)
     }
 
     /// Waits until all lines are written, but not longer than this.

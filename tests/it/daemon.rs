@@ -262,12 +262,7 @@ async fn the_log_has_a_banner_of_at_most_six_lines_and_one_line_for_each_change(
     };
     let address = daemon.logged(|line| line.get("http.address").is_some());
     let url = format!("http://{}", address["http.address"].as_str().unwrap());
-    daemon.logged(|line| {
-        line["message"]
-            .as_str()
-            .unwrap()
-            .contains("not implemented")
-    });
+    daemon.logged(|line| line["message"].as_str().unwrap().contains("; Consul: "));
 
     let client = reqwest::Client::new();
     let ask = async |method: &str, path: &str, body: Value| {

@@ -9,6 +9,7 @@ mod architecture;
 mod broker_pages;
 mod cli;
 mod command;
+mod consul;
 mod containers;
 mod daemon;
 mod dashboard;

@@ -87,7 +87,7 @@ fn the_fault_is_named_with_its_place() {
     check(
         json!({"type": "icmp"}),
         "checks[0].type",
-        "\"icmp\" is not one of http, tcp, grpc, ttl",
+        "\"icmp\" is not one of http, tcp, grpc, ttl, udp, h2ping, alias",
     );
     check(json!({}), "checks[0].type", "is required");
     check(json!(1), "checks[0]", "must be a JSON object, not 1");

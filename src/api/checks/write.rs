@@ -13,7 +13,9 @@ pub(in crate::api) fn write(json: &mut Json, check: &Check) {
     json.key("name").text(&check.name);
     match &check.kind {
         CheckKind::Http(http) => write_http(json, http),
-        CheckKind::Tcp { host, port } => json.key("address").text(&joined(host, *port)),
+        CheckKind::Tcp { host, port } | CheckKind::Udp { host, port } => {
+            json.key("address").text(&joined(host, *port));
+        }
         CheckKind::Grpc {
             host,
             port,
@@ -26,12 +28,33 @@ pub(in crate::api) fn write(json: &mut Json, check: &Check) {
             json.key("tls").value(tls);
             json.key("tls_skip_verify").value(tls_skip_verify);
         }
+        CheckKind::H2Ping {
+            host,
+            port,
+            tls,
+            tls_skip_verify,
+        } => {
+            json.key("address").text(&joined(host, *port));
+            json.key("tls").value(tls);
+            json.key("tls_skip_verify").value(tls_skip_verify);
+        }
+        CheckKind::Alias { service_id } => json.key("service_id").text(service_id),
+        CheckKind::Script { args } => json.key("args").value(args),
         CheckKind::Ttl => {}
     }
     json.key("interval").span(check.interval);
     json.key("timeout").span(check.timeout);
     json.key("healthy_after").value(check.healthy_after);
     json.key("unhealthy_after").value(check.unhealthy_after);
+    if let Some(options) = &check.options {
+        json.key("title").text(&options.title);
+        json.key("notes").text(&options.notes);
+        json.key("initial").text(options.initial.as_str());
+        json.key("warning_after").value(options.warning_after);
+        if let Some(after) = options.remove_after {
+            json.key("remove_after").span(after);
+        }
+    }
     json.close(b'}');
 }
 

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use tokio::{io::AsyncWriteExt, time::Instant};
 
 use super::{
-    Client, ProbeLimits, Request, Response, failure, http, in_one_line, request, served, words,
+    Client, HttpRules, ProbeLimits, Request, Response, failure, http, in_one_line, request, served,
+    words,
 };
 use crate::{
     health::{Config, Outcome},
@@ -104,8 +105,11 @@ async fn a_check_follows_as_many_redirects_as_it_allows() {
             let done = http(
                 &client,
                 request,
-                &[200..=299],
-                redirects,
+                HttpRules {
+                    expected: &[200..=299],
+                    redirects,
+                    warns: false,
+                },
                 deadline,
                 limits(false),
             );

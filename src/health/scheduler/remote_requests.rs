@@ -158,7 +158,9 @@ impl Health {
 impl Scheduler {
     /// Probes as the mode of channel health says.
     pub(super) async fn probe_by_mode(&self, scheduled: &ScheduledProbe) -> FinishedProbe {
-        let Some(remote) = self.remote_probers.get() else {
+        let remote = self.remote_probers.get();
+        let remote = remote.filter(|_| !scheduled.source.is_local(&scheduled.of));
+        let Some(remote) = remote else {
             return self.probe(scheduled).await;
         };
         match remote.mode() {

@@ -8,7 +8,7 @@ use crate::{
         report::Outcome,
         verdict::{Verdict, VerdictRules},
     },
-    model::{Registration, ServiceId, Span},
+    model::{Registration, ServiceId, Span, Standing},
     outbound::Pace,
 };
 
@@ -50,6 +50,19 @@ impl FinishedProbe {
     }
 }
 
+impl FinishedProbe {
+    /// A report by a client, or that there was none.
+    pub(super) fn reported(outcome: Outcome, text: &str, now_ms: u64) -> Self {
+        Self {
+            outcome,
+            began_ms: now_ms,
+            at_ms: now_ms,
+            latency: Duration::ZERO,
+            text: text.into(),
+        }
+    }
+}
+
 /// A result in compact form: by default ten of these are kept for each check.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::health) struct StoredResult {
@@ -72,6 +85,7 @@ pub(in crate::health) struct CheckView<'a> {
     pub(in crate::health) source: CheckSource,
     pub(in crate::health) kind: &'static str,
     pub(in crate::health) verdict: &'a Verdict,
+    pub(in crate::health) is_warning: bool,
     /// Oldest first.
     pub(in crate::health) results: &'a VecDeque<StoredResult>,
 }
@@ -85,6 +99,14 @@ pub(super) struct CheckState {
     pub(super) pace: Pace,
     /// Whether its due times have a random phase already.
     pub(super) in_phase: bool,
+    /// What it says now.
+    pub(super) standing: Standing,
+    /// When a client reported on it last.
+    pub(super) reported_ms: Option<u64>,
+    /// When it was added.
+    pub(super) started_ms: u64,
+    /// What was shown last.
+    shown: Option<Arc<str>>,
     /// When the last recorded probe began.
     began_ms: u64,
     results: VecDeque<StoredResult>,
@@ -99,6 +121,10 @@ impl CheckState {
             in_phase: verdict.says().is_some(),
             verdict,
             pace: Pace::New,
+            standing: Standing::Critical,
+            reported_ms: None,
+            started_ms: 0,
+            shown: None,
             began_ms: 0,
             results: VecDeque::new(),
         }
@@ -124,8 +150,46 @@ impl CheckState {
         if outcome == Outcome::Skipped {
             return false;
         }
-        self.verdict
-            .record(outcome == Outcome::Passed, at_ms, rules)
+        self.verdict.record(outcome.is_pass(), at_ms, rules)
+    }
+
+    /// What it says before its first result.
+    pub(super) fn begin(&mut self, initial: Standing, now_ms: u64) {
+        self.started_ms = now_ms;
+        self.standing = match self.verdict.says() {
+            Some(true) if initial == Standing::Warning => Standing::Warning,
+            Some(true) => Standing::Passing,
+            Some(false) | None => Standing::Critical,
+        };
+    }
+
+    /// Finds out what it says now; true when that or its text is new.
+    pub(super) fn show(&mut self, warning_after: u32) -> bool {
+        let last = self.results.back();
+        let warned = last.is_some_and(|last| last.outcome == Outcome::Warned);
+        let fails = self.verdict.failures();
+        let standing = match self.verdict.says() {
+            Some(true) if warned || (warning_after > 0 && fails >= warning_after) => {
+                Standing::Warning
+            }
+            Some(true) => Standing::Passing,
+            Some(false) | None => Standing::Critical,
+        };
+        let text = last.map(|last| Arc::clone(&last.text));
+        let is_new = standing != self.standing || text != self.shown;
+        self.standing = standing;
+        self.shown = text;
+        is_new
+    }
+
+    /// The text of the last result.
+    pub(super) fn output(&self) -> &str {
+        self.shown.as_deref().unwrap_or_default()
+    }
+
+    /// The same to share.
+    pub(super) fn shared_output(&self) -> Arc<str> {
+        self.shown.clone().unwrap_or_default()
     }
 
     fn note(&mut self, ended: FinishedProbe, results_max: usize) {
@@ -151,7 +215,7 @@ impl CheckState {
 
     pub(super) fn last_failure(&self) -> Option<&str> {
         let failed =
-            |noted: &&StoredResult| !matches!(noted.outcome, Outcome::Passed | Outcome::Skipped);
+            |noted: &&StoredResult| !noted.outcome.is_pass() && noted.outcome != Outcome::Skipped;
         self.results
             .iter()
             .rev()
@@ -164,6 +228,7 @@ impl CheckState {
             source: self.source,
             kind: self.source.kind_name(of),
             verdict: &self.verdict,
+            is_warning: self.standing == Standing::Warning,
             results: &self.results,
         }
     }

@@ -1,3 +1,4 @@
+mod reports;
 mod results;
 
 use std::{
@@ -38,6 +39,7 @@ fn check(name: &str, kind: CheckKind) -> Check {
         timeout: Duration::from_secs(1),
         healthy_after: 1,
         unhealthy_after: 2,
+        options: None,
     }
 }
 
@@ -466,35 +468,4 @@ fn without_a_free_place_a_check_stays_due() {
     assert!(table.take_due(1000 + INTERVAL, &FULL).is_none());
     assert!(table.next_due() <= Some(1000 + INTERVAL));
     assert_eq!(turn(&mut table, 1000 + INTERVAL).check, first.check);
-}
-
-#[test]
-fn flapping_checks_are_counted_and_uncounted() {
-    let mut table = table();
-    let quick = Check {
-        unhealthy_after: 1,
-        ..tcp("t")
-    };
-    table.observe(&instance("i", &[quick]), Revision(1), 0);
-    let turn = turn(&mut table, 1000);
-    let mut judged = 0;
-    for at in 0..20 {
-        let outcome = if at % 2 == 0 {
-            Outcome::Passed
-        } else {
-            Outcome::Failed
-        };
-        judged += usize::from(
-            table
-                .record(turn.check, ended(outcome, 1000 + at))
-                .is_some(),
-        );
-    }
-    assert_eq!(
-        (judged, table.sizes().flapping),
-        (6, 1),
-        "a verdict, and five flips"
-    );
-    table.forget("i", Revision(2));
-    assert_eq!(table.sizes().flapping, 0);
 }

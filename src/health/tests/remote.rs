@@ -102,6 +102,7 @@ fn closed(name: &str) -> Check {
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(2),
         unhealthy_after: 1,
+        options: None,
         ..http(name, "http://127.0.0.1:1/".to_owned())
     }
 }

@@ -132,7 +132,7 @@ async fn until_ended(peer: HttpPeer, request: Request, next: Next) -> Response {
 }
 
 /// Recognises who sends a request.
-pub(super) fn recognise<B>(
+pub(in crate::http) fn recognise<B>(
     shared: &AppState,
     request: &HttpRequest<B>,
     peer: &HttpPeer,
@@ -219,7 +219,7 @@ fn of_query(path: &str, query: Option<&str>) -> Option<(&'static str, String)> {
 }
 
 /// The refusal of a request without a token.
-pub(super) fn unknown() -> HttpProblem {
+pub(in crate::http) fn unknown() -> HttpProblem {
     HttpProblem::new(
         401,
         "a token is required: send it as \"Authorization: Bearer TOKEN\", or use a client certificate of \

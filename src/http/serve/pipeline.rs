@@ -167,7 +167,7 @@ impl<S: HttpService> Pipeline<S> {
         let mut router = self.service.router().clone();
         let answered = pin!(async {
             match refused {
-                Some(refusal) => refusal.clone().into_response(),
+                Some(refusal) => self.service.refusal(refusal),
                 None if of_the_server => options_of_the_server(),
                 None => match router.call(request).await {
                     Ok(response) => response,

@@ -4,8 +4,12 @@ use super::bytes::{
     ByteReader, InvalidRecord, put_duration, put_index, put_number, put_optional_text, put_text,
 };
 use crate::model::{
-    Check, CheckKind, HttpCheck, LeaseKind, Metadata, Registration, ServiceId, ServiceName,
+    Check, CheckKind, CheckOptions, HttpCheck, LeaseKind, Metadata, Registration, ServiceId,
+    ServiceName, Standing,
 };
+
+/// Added to the number of a check's kind when options follow.
+const WITH_OPTIONS: u8 = 0x80;
 
 pub(super) fn put(out: &mut Vec<u8>, registration: &Registration) {
     put_text(out, registration.service_id.as_str());
@@ -53,13 +57,18 @@ fn put_check(out: &mut Vec<u8>, check: &Check) {
     put_duration(out, check.timeout);
     put_number(out, check.healthy_after.into());
     put_number(out, check.unhealthy_after.into());
+    let with = if check.options.is_some() {
+        WITH_OPTIONS
+    } else {
+        0
+    };
     match &check.kind {
         CheckKind::Http(http) => {
-            out.push(0);
+            out.push(with);
             put_http(out, http);
         }
         CheckKind::Tcp { host, port } => {
-            out.push(1);
+            out.push(with | 1);
             put_text(out, host);
             put_number(out, (*port).into());
         }
@@ -70,40 +79,111 @@ fn put_check(out: &mut Vec<u8>, check: &Check) {
             tls,
             tls_skip_verify,
         } => {
-            out.push(2);
+            out.push(with | 2);
             put_text(out, host);
             put_number(out, (*port).into());
             put_text(out, service);
             out.extend([u8::from(*tls), u8::from(*tls_skip_verify)]);
         }
-        CheckKind::Ttl => out.push(3),
+        CheckKind::Ttl => out.push(with | 3),
+        CheckKind::Udp { host, port } => {
+            out.push(with | 4);
+            put_text(out, host);
+            put_number(out, (*port).into());
+        }
+        CheckKind::H2Ping {
+            host,
+            port,
+            tls,
+            tls_skip_verify,
+        } => {
+            out.push(with | 5);
+            put_text(out, host);
+            put_number(out, (*port).into());
+            out.extend([u8::from(*tls), u8::from(*tls_skip_verify)]);
+        }
+        CheckKind::Alias { service_id } => {
+            out.push(with | 6);
+            put_text(out, service_id);
+        }
+        CheckKind::Script { args } => {
+            out.push(with | 7);
+            put_number(out, args.len() as u64);
+            for arg in args {
+                put_text(out, arg);
+            }
+        }
+    }
+    if let Some(options) = &check.options {
+        put_options(out, options);
     }
 }
 
+fn put_options(out: &mut Vec<u8>, options: &CheckOptions) {
+    put_text(out, &options.title);
+    put_text(out, &options.notes);
+    put_index(out, &Standing::ALL, &options.initial);
+    put_number(out, options.warning_after.into());
+    put_duration(out, options.remove_after.unwrap_or_default());
+}
+
+fn read_options(reader: &mut ByteReader<'_>) -> Result<CheckOptions, InvalidRecord> {
+    Ok(CheckOptions {
+        title: reader.boxed()?,
+        notes: reader.boxed()?,
+        initial: reader.index(&Standing::ALL)?,
+        warning_after: reader.small()?,
+        remove_after: Some(reader.duration()?).filter(|after| !after.is_zero()),
+    })
+}
+
 fn read_check(reader: &mut ByteReader<'_>) -> Result<Check, InvalidRecord> {
-    Ok(Check {
+    let mut check = Check {
         name: reader.boxed()?,
         interval: reader.duration()?,
         timeout: reader.duration()?,
         healthy_after: reader.small()?,
         unhealthy_after: reader.small()?,
-        kind: match reader.byte()? {
-            0 => CheckKind::Http(Box::new(read_http(reader)?)),
-            1 => CheckKind::Tcp {
-                host: reader.boxed()?,
-                port: reader.small()?,
-            },
-            2 => CheckKind::Grpc {
-                host: reader.boxed()?,
-                port: reader.small()?,
-                service: reader.boxed()?,
-                tls: reader.flag()?,
-                tls_skip_verify: reader.flag()?,
-            },
-            3 => CheckKind::Ttl,
-            _ => return Err(InvalidRecord),
+        options: None,
+        kind: CheckKind::Ttl,
+    };
+    let kind = reader.byte()?;
+    check.kind = match kind & !WITH_OPTIONS {
+        0 => CheckKind::Http(Box::new(read_http(reader)?)),
+        1 => CheckKind::Tcp {
+            host: reader.boxed()?,
+            port: reader.small()?,
         },
-    })
+        2 => CheckKind::Grpc {
+            host: reader.boxed()?,
+            port: reader.small()?,
+            service: reader.boxed()?,
+            tls: reader.flag()?,
+            tls_skip_verify: reader.flag()?,
+        },
+        3 => CheckKind::Ttl,
+        4 => CheckKind::Udp {
+            host: reader.boxed()?,
+            port: reader.small()?,
+        },
+        5 => CheckKind::H2Ping {
+            host: reader.boxed()?,
+            port: reader.small()?,
+            tls: reader.flag()?,
+            tls_skip_verify: reader.flag()?,
+        },
+        6 => CheckKind::Alias {
+            service_id: reader.boxed()?,
+        },
+        7 => CheckKind::Script {
+            args: reader.list(ByteReader::boxed)?,
+        },
+        _ => return Err(InvalidRecord),
+    };
+    if kind & WITH_OPTIONS != 0 {
+        check.options = Some(Box::new(read_options(reader)?));
+    }
+    Ok(check)
 }
 
 fn put_http(out: &mut Vec<u8>, http: &HttpCheck) {

@@ -9,8 +9,8 @@ use crate::{
         Timestamp,
     },
     registry::{
-        Change, Command, Deregister, Draft, Heartbeat, Operation, PatchInstance, Refusal, Register,
-        RegisterReported, Registered, Target,
+        Change, ChangeCheck, Command, Deregister, Draft, Heartbeat, Operation, PatchInstance,
+        Refusal, Register, RegisterKeeping, RegisterReported, Registered, RemoveCritical, Target,
     },
 };
 
@@ -172,6 +172,92 @@ fn register_new(
         instance: draft.put(instance, None, EventKind::Registered, None),
         change: Change::New,
     })
+}
+
+impl Command for RegisterKeeping {
+    type Outcome = Registered;
+
+    const OPERATION: Operation = Operation::Register;
+
+    fn target(&self) -> Target<'_> {
+        Target::Registration(&self.registration)
+    }
+
+    fn decide(mut self, draft: &mut Draft<'_>) -> Result<Registered, Refusal> {
+        let registration = &mut self.registration;
+        if let Some(known) = draft.instance(registration.service_id.as_str()) {
+            let mut checks = std::mem::take(&mut registration.checks).into_vec();
+            for check in &known.registration.checks {
+                let is_named = checks.iter().any(|one| one.name == check.name);
+                if check.options.is_some() && !is_named {
+                    checks.push(check.clone());
+                }
+            }
+            registration.checks = checks.into();
+        }
+        let register = Register {
+            registration: self.registration,
+            incarnation: None,
+        };
+        register.decide(draft)
+    }
+}
+
+impl Command for ChangeCheck {
+    type Outcome = Arc<Instance>;
+
+    const OPERATION: Operation = Operation::Patch;
+
+    fn target(&self) -> Target<'_> {
+        Target::Instance(&self.service_id)
+    }
+
+    fn decide(self, draft: &mut Draft<'_>) -> Result<Arc<Instance>, Refusal> {
+        let known = draft.to_change(&self.service_id)?;
+        let mut registration = Registration::clone(&known.registration);
+        let mut checks = std::mem::take(&mut registration.checks).into_vec();
+        let at = checks.iter().position(|one| one.name == self.name);
+        match (at, self.check) {
+            (Some(at), Some(check)) => checks[at] = check,
+            (Some(at), None) => drop(checks.remove(at)),
+            (None, Some(_)) if checks.len() >= self.checks_max => {
+                let max = self.checks_max;
+                return Err(Refusal::TooManyChecks { max });
+            }
+            (None, Some(check)) => checks.push(check),
+            (None, None) => return Err(Refusal::UnknownCheck),
+        }
+        registration.checks = checks.into();
+        let next = Replacement {
+            registration,
+            stays: true,
+            lease: known.lease,
+            owner: known.owner.clone(),
+            reported: (!known.registration.is_checked()).then_some(known.observed),
+        };
+        Ok(replace(draft, &known, next)?.instance)
+    }
+}
+
+impl Command for RemoveCritical {
+    type Outcome = bool;
+
+    const OPERATION: Operation = Operation::Expire;
+
+    fn target(&self) -> Target<'_> {
+        Target::Registration(&self.registration)
+    }
+
+    fn decide(self, draft: &mut Draft<'_>) -> Result<bool, Refusal> {
+        let known = draft.instance(self.registration.service_id.as_str());
+        let is_current =
+            |known: &Arc<Instance>| Arc::ptr_eq(&known.registration, &self.registration);
+        let Some(known) = known.filter(is_current) else {
+            return Ok(false);
+        };
+        draft.remove(&known, EventKind::Expired, Some(self.reason.into()));
+        Ok(true)
+    }
 }
 
 /// The decision about a known instance.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{Check, Instance, Override, OverrideStatus, Registration, Status},
+    model::{Check, Instance, Override, OverrideStatus, Registration, Standing, Status},
     registry::{Command, Draft, LiftOverride, Observe, Operation, Refusal, SetOverride, Target},
 };
 
@@ -102,10 +102,11 @@ fn override_with(
 }
 
 pub(super) fn observed_at_first(registration: &Registration) -> Status {
-    if registration.is_checked() {
-        Status::Starting
-    } else {
+    let passes = |check: &Check| check.initial() != Standing::Critical;
+    if registration.health_check_url.is_none() && registration.checks.iter().all(passes) {
         Status::Healthy
+    } else {
+        Status::Starting
     }
 }
 
@@ -122,9 +123,15 @@ pub(super) fn observed_again(known: &Instance, registration: &Registration) -> S
     let all_kept = n_kept == registration.checks.len()
         && (url_kept || registration.health_check_url.is_none());
     let any_kept = n_kept > 0 || (url_kept && registration.health_check_url.is_some());
+    let undecided = |check: &Check| check.initial() == Standing::Critical;
+    let mut added = registration.checks.iter();
+    let is_open = !url_kept || added.any(|one| undecided(one) && !old.checks.contains(one));
     match known.observed {
         observed if all_kept && old.is_checked() => observed,
         Status::Unhealthy if any_kept => Status::Unhealthy,
+        Status::Healthy if !is_open => Status::Healthy,
+        Status::Starting if any_kept => Status::Starting,
+        _ if n_kept == 0 && !is_open => Status::Healthy,
         _ => Status::Starting,
     }
 }

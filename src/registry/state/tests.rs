@@ -54,6 +54,7 @@ fn tcp_check(name: &str) -> Check {
         timeout: Duration::from_secs(5),
         healthy_after: 1,
         unhealthy_after: 3,
+        options: None,
     }
 }
 

@@ -237,6 +237,7 @@ fn check() -> Check {
         timeout: Duration::from_secs(1),
         healthy_after: 1,
         unhealthy_after: 1,
+        options: None,
     }
 }
 

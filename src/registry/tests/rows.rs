@@ -220,6 +220,7 @@ fn every_field_of_an_instance_comes_back() {
         timeout: Duration::from_nanos(7),
         healthy_after: u32::MAX,
         unhealthy_after: 0,
+        options: None,
     };
     let mut registration = registration("a", "web", 80);
     registration.metadata = Metadata::parse(r#"{"n":1.00,"s":"ü"}"#).unwrap();

@@ -35,18 +35,23 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let (level, target) = (*event.metadata().level(), event.metadata().target());
-        begin(&mut out, level, target, self.coloured)?;
-        let mut parts = LineParts::default();
-        event.record(&mut parts);
-        out.write_str(&parts.message)?;
-        for (name, value) in &parts.fields {
-            if !mentions(&parts.message, value) {
-                write!(out, " {name}={value}")?;
-            }
-        }
-        out.write_char('\n')
+        write(&mut out, event, self.coloured)
     }
+}
+
+/// Writes an event as one line.
+pub(super) fn write(out: &mut Writer<'_>, event: &Event<'_>, coloured: bool) -> fmt::Result {
+    let (level, target) = (*event.metadata().level(), event.metadata().target());
+    begin(out, level, target, coloured)?;
+    let mut parts = LineParts::default();
+    event.record(&mut parts);
+    out.write_str(&parts.message)?;
+    for (name, value) in &parts.fields {
+        if !mentions(&parts.message, value) {
+            write!(out, " {name}={value}")?;
+        }
+    }
+    out.write_char('\n')
 }
 
 /// Everything before the message.

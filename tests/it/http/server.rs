@@ -15,7 +15,7 @@ use musterd::{
         self, Config, Deps, HttpApp, Migrations, Probes, Readiness, SystemParts, Transports,
         WatcherError, Watchers,
     },
-    model::{Cursor, FlagError, FlagState, Mode, Modes, Timestamp},
+    model::{Cursor, FlagError, FlagState, Mode, Modes, Standing, Timestamp},
     registry::{self, Notices, Registry},
     security::Identities,
     telemetry::Metrics,
@@ -45,6 +45,10 @@ impl Probes for Stage {
             tokio::time::sleep(Duration::from_millis(300)).await;
             Probes::report(self, id)
         })
+    }
+
+    fn report_standing(&self, _: &str, _: &str, _: Standing, _: &str) -> bool {
+        false
     }
 
     fn report(&self, id: &str) -> Option<HealthReport> {
