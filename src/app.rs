@@ -10,6 +10,7 @@ mod doors;
 mod error;
 mod identities;
 mod jwks;
+mod kv;
 mod management;
 mod migrate;
 mod reload;
@@ -27,7 +28,7 @@ use self::{
     connections::serve_broker,
     doors::{ServedHttp, open, raise_open_files},
     management::show_broker,
-    requests::Requests,
+    requests::ClientRequests,
     rooms::{EmbeddedUsers, ReadyParts, defaults},
     store::{Kept, StoreTopology},
     system::System,
@@ -78,7 +79,7 @@ pub struct App {
     store: Option<Store>,
     http: ServedHttp,
     addresses: Addresses,
-    requests: Requests,
+    requests: ClientRequests,
 }
 
 impl App {
@@ -101,7 +102,7 @@ impl App {
         let (metrics, mut tasks) = (Metrics::of_process(), Tasks::default());
         let opened = store::begin(&config, &mut tasks).await?;
         let registry = opened.registry;
-        let kept = Kept::read(opened.store.clone(), opened.contents).await?;
+        let mut kept = Kept::read(opened.store.clone(), opened.contents).await?;
         let client = Client::new(&config.outbound, &metrics)?;
         let from = (&registry, &client, &kept);
         let (identities, first) = identities::load(&config, from, &mut tasks)?;
@@ -136,13 +137,14 @@ impl App {
             migration,
             notices: Arc::clone(&notices),
             identities: identities.clone(),
+            kv: kv::open(&config, &registry, &metrics, &mut kept, &way, &mut tasks),
         };
         monitor::show_registry(&metrics, &registry, opened.store.as_ref(), &mut tasks);
         let door = HttpApp::new(config.http.clone(), rooms)?;
         webhooks.restore(&kept.transport, &identities);
         let rooms = (&door, &registry, &metrics);
         let (served, dns) = open(&config, &identities, rooms, http, &mut tasks).await?;
-        let requests = Requests::default();
+        let requests = ClientRequests::default();
         let rooms = (&door, &requests);
         let consul = consul::open(&config, &identities, rooms, http, &mut tasks).await?;
         let management = management::open(&config, (own, monitor), &door, http, &mut tasks).await?;

@@ -2,6 +2,7 @@
 
 mod caller;
 mod follow;
+mod kv;
 mod log;
 mod pick;
 mod rights;
@@ -15,6 +16,7 @@ use self::rights::CallerRights;
 pub use self::{
     caller::{Caller, Door, Identity},
     follow::RouteFollower,
+    kv::{KvCatalog, TransactionAnswer},
     log::{log_deregistered, log_override, log_registered, log_route_removed, log_route_set},
     pick::{PickPolicy, pick},
     rights::missing,

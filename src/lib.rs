@@ -37,6 +37,7 @@ pub mod model;
 pub mod quantity;
 pub mod tls;
 
+pub mod kv;
 pub mod registry;
 pub mod security;
 

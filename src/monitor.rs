@@ -3,6 +3,7 @@
 
 mod broker;
 mod figures;
+mod kv;
 mod services;
 mod sizes;
 mod store;
@@ -10,7 +11,8 @@ mod transport;
 
 pub use self::broker::BrokerMonitor;
 use crate::{
-    registry::Registry, store::Store, tasks::Tasks, telemetry::Metrics, transport::TransportSwitch,
+    kv::KvStore, registry::Registry, store::Store, tasks::Tasks, telemetry::Metrics,
+    transport::TransportSwitch,
 };
 
 /// Shows the registry's sizes, its largest services and its store, if it has one, among the metrics.
@@ -25,6 +27,11 @@ pub fn show_registry(
     if let Some(store) = store {
         store::show(metrics, registry, store.clone());
     }
+}
+
+/// Shows keys and sessions among the metrics.
+pub fn show_kv(metrics: &Metrics, kv: KvStore) {
+    kv::show(metrics, kv);
 }
 
 /// Shows the transport among the metrics.

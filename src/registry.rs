@@ -58,7 +58,7 @@ pub use self::{
     sender::{CommandSender, InstanceRights},
     service::{Following, Service, View},
     snapshot::Snapshot,
-    stamps::{Stamp, Stamps},
+    stamps::{ChangeStamp, Stamps},
     wake::waking_afterwards,
 };
 use self::{

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::runtime::Handle;
 
-use super::{AppError, Requests, doors::default_or_configured};
+use super::{AppError, ClientRequests, doors::default_or_configured};
 use crate::{
     config::Config,
     http::{BindError, ConsulApp, ConsulConfig, HttpApp},
@@ -16,7 +16,7 @@ use crate::{
 pub(super) async fn open(
     config: &Config,
     identities: &Identities,
-    (door, requests): (&HttpApp, &Requests),
+    (door, requests): (&HttpApp, &ClientRequests),
     runtime: &Handle,
     tasks: &mut Tasks,
 ) -> Result<Option<SocketAddr>, AppError> {
@@ -38,6 +38,10 @@ pub(super) async fn open(
     }
     let controls = Arc::new(requests.clone());
     let app = ConsulApp::new(door, config.consul.clone(), address, controls);
+    let sessions = app.clone();
+    tasks.spawn_on(runtime, Stage::Source, "sessions", |stop| {
+        sessions.follow_sessions(stop)
+    });
     let serve = move |stop| app.serve(vec![bound], stop);
     tasks.spawn_on(runtime, Stage::Source, "consul", serve);
     Ok(Some(address))

@@ -10,16 +10,16 @@ use crate::http::ConsulControls;
 
 /// A cheap, cloneable handle.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Requests(Arc<Asked>);
+pub(super) struct ClientRequests(Arc<RequestedOfDaemon>);
 
 #[derive(Debug, Default)]
-struct Asked {
+struct RequestedOfDaemon {
     leave: CancellationToken,
     reload: Arc<Notify>,
     logs: OnceLock<Logs>,
 }
 
-impl Requests {
+impl ClientRequests {
     /// Shows this log to those who ask for it.
     pub(super) fn show_log(&self, logs: &Logs) {
         // There is one log in a process: another one changes nothing.
@@ -46,7 +46,7 @@ impl Requests {
     }
 }
 
-impl ConsulControls for Requests {
+impl ConsulControls for ClientRequests {
     fn reload(&self) {
         self.0.reload.notify_one();
     }

@@ -11,19 +11,25 @@ mod catalog;
 mod checks;
 mod config;
 mod definitions;
+mod event;
 mod fields;
 mod filter;
 mod health;
 mod indexes;
+mod kv;
+mod kv_reading;
 mod monitor;
 mod nodes;
 mod query;
 mod reading;
 mod routes;
 mod service;
+mod session;
+mod session_checks;
 mod shapes;
 mod state;
 mod status;
+mod txn;
 
 pub use self::{
     config::Config,

@@ -17,12 +17,13 @@ use super::{
 };
 use crate::{
     api::Defaults,
-    catalog::Catalog,
+    catalog::{Catalog, KvCatalog},
     gateway::Gateway,
     http::{
         BrokerPages, BrokerUsers, Migrations, Probes, Readiness, Snapshots, SystemParts,
         Transports, Watchers,
     },
+    kv::KvStore,
     model::{Instance, Timestamp},
     registry::{Notices, Registry},
     security::Identities,
@@ -60,6 +61,8 @@ pub struct Deps {
     pub identities: Identities,
     /// Limits of other rooms, and the configuration.
     pub system: Arc<dyn SystemParts>,
+    /// Keys, sessions and user events.
+    pub kv: KvStore,
 }
 
 /// Listens on `http.listen`.
@@ -158,6 +161,7 @@ pub(super) struct AppStateInner {
     pub(super) identities: Identities,
     pub(super) system: Arc<dyn SystemParts>,
     pub(super) dashboard: DashboardFiles,
+    pub(super) kv: KvCatalog,
     pub(super) config: Config,
     pub(super) limits: BodyLimits,
     pub(super) measures: RestMetrics,
@@ -189,6 +193,7 @@ impl AppState {
             watching: WatchState::new(&config.watch, &deps.metrics),
             gateway: Arc::new(Gateway::new(catalog.clone())),
             eureka: EurekaAnswers::default(),
+            kv: KvCatalog::new(catalog.clone(), deps.kv),
             catalog,
             registry: deps.registry,
             metrics: deps.metrics,

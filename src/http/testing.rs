@@ -30,6 +30,7 @@ use crate::{
     },
     catalog::{Caller, Door, Identity, Register},
     http::{BrokerPages, Probes, Readiness, SystemParts, WatcherError, Watchers},
+    kv::KvStore,
     model::{CANARY, Cursor, Revision, ShownCheck, ShownChecks, Standing, Status, Timestamp},
     registry::{self, Notices, Registry},
     security::{Identities, Principal},
@@ -275,6 +276,7 @@ impl Api {
         });
         let migration = Arc::new(StagedMigration::default());
         let notices = Arc::new(Notices::new(64));
+        let kv = KvStore::without_writer(registry.clock().clone());
         let rooms = Deps {
             registry,
             metrics: Metrics::default(),
@@ -290,6 +292,7 @@ impl Api {
             notices: Arc::clone(&notices),
             identities,
             system: Arc::<Stage>::clone(&stage),
+            kv,
         };
         let shared = AppState::new(config, rooms).unwrap();
         let pipeline = Pipeline::new(RestService::new(shared.clone()), Arc::clone(&shared.serve));

@@ -1,6 +1,6 @@
 //! Notices: messages for watchers that are not changes of the registry and so have no revision.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -11,8 +11,10 @@ use tokio::sync::watch;
 pub struct NoticeEntry {
     /// Counts up by one.
     pub number: u64,
-    /// `migration.<step>`, also its routing key.
+    /// `migration.<step>`, or `user.event`.
     pub event: &'static str,
+    /// The routing key.
+    pub key: Cow<'static, str>,
     /// In the shape of an event.
     pub json: Bytes,
 }
@@ -41,13 +43,19 @@ impl Notices {
         }
     }
 
-    /// Adds a notice and wakes the readers.
+    /// Adds a notice, whose name is also its routing key, and wakes the readers.
     pub fn push(&self, event: &'static str, json: Bytes) {
+        self.push_with_key(event, Cow::Borrowed(event), json);
+    }
+
+    /// Adds a notice with a routing key of its own and wakes the readers.
+    pub fn push_with_key(&self, event: &'static str, key: Cow<'static, str>, json: Bytes) {
         let mut kept = self.kept.lock();
         let number = *self.newest.borrow() + 1;
         kept.push_back(Arc::new(NoticeEntry {
             number,
             event,
+            key,
             json,
         }));
         while kept.len() > self.max {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use imbl::OrdMap;
 use tokio::sync::watch;
 
-use super::{Registry, Stamp, Stamps};
+use super::{ChangeStamp, Registry, Stamps};
 use crate::model::{Instance, Revision, ServiceId, ServiceName};
 
 /// How old the times of heartbeats in an encoded answer may be, in milliseconds.
@@ -64,7 +64,7 @@ pub struct Service {
     /// Its last change that is in the log.
     logged: AtomicU64,
     changed: OnceLock<watch::Sender<Revision>>,
-    stamp: Stamp,
+    stamp: ChangeStamp,
     turn: AtomicUsize,
 }
 
@@ -76,7 +76,7 @@ impl Service {
             view: ArcSwap::from_pointee(view),
             logged: AtomicU64::new(floor.0),
             changed: OnceLock::new(),
-            stamp: Stamp::new(stamp),
+            stamp: ChangeStamp::new(stamp),
             turn: AtomicUsize::new(0),
         }
     }
@@ -107,7 +107,7 @@ impl Service {
 
     /// Moves with each change of an instance that is shown, also with those that have no revision. Follow it only
     /// while the service is followed.
-    pub fn stamp(&self) -> &Stamp {
+    pub fn stamp(&self) -> &ChangeStamp {
         &self.stamp
     }
 

@@ -12,12 +12,12 @@ use super::clock;
 
 /// The number of the last change of something. It only grows, also across restarts while the wall clock does.
 #[derive(Debug)]
-pub struct Stamp {
+pub struct ChangeStamp {
     at: AtomicU64,
     changed: OnceLock<watch::Sender<u64>>,
 }
 
-impl Stamp {
+impl ChangeStamp {
     pub(super) fn new(at: u64) -> Self {
         Self {
             at: AtomicU64::new(at),
@@ -67,9 +67,9 @@ pub struct Stamps {
     first: u64,
     last: AtomicU64,
     /// Of any service.
-    pub all: Stamp,
+    pub all: ChangeStamp,
     /// Of the names of services and the tags in each.
-    pub names: Stamp,
+    pub names: ChangeStamp,
 }
 
 impl Stamps {
@@ -84,7 +84,7 @@ impl Stamps {
     }
 
     /// Gives the next stamp to a service, and to the names if they have changed.
-    pub(super) fn mark(&self, service: &Stamp, names_changed: bool) -> u64 {
+    pub(super) fn mark(&self, service: &ChangeStamp, names_changed: bool) -> u64 {
         let next = self.last.fetch_add(1, Ordering::AcqRel) + 1;
         service.set(next);
         self.all.set(next);
@@ -108,8 +108,8 @@ impl Default for Stamps {
         Self {
             first,
             last: AtomicU64::new(first),
-            all: Stamp::new(first),
-            names: Stamp::new(first),
+            all: ChangeStamp::new(first),
+            names: ChangeStamp::new(first),
         }
     }
 }

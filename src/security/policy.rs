@@ -194,6 +194,20 @@ impl RuleSet {
                 .any(|(pattern, right)| pattern.is_any() && *right >= Some(wanted))
     }
 
+    /// Whether the right is given for every name that begins with a prefix.
+    pub fn allows_under(&self, resource: Protected, prefix: &str, wanted: Right) -> bool {
+        let under = NamePattern::Prefix(prefix.into());
+        let rules = self.of(resource);
+        let denies = rules
+            .iter()
+            .filter(|(_, right)| right.is_none())
+            .any(|(pattern, _)| pattern.covers(&under) || under.covers(pattern));
+        !denies
+            && rules
+                .iter()
+                .any(|(pattern, right)| *right >= Some(wanted) && pattern.covers(&under))
+    }
+
     /// Whether there can be a name for which the right is given.
     pub fn allows_some(&self, resource: Protected, wanted: Right) -> bool {
         let rules = self.of(resource);

@@ -155,6 +155,11 @@ impl Principal {
         !self.is_gone() && self.identity.rules.allows_all(resource, right)
     }
 
+    /// Whether it has a right on everything of a kind whose name begins with a prefix.
+    pub fn allows_under(&self, resource: Protected, prefix: &str, right: Right) -> bool {
+        !self.is_gone() && self.identity.rules.allows_under(resource, prefix, right)
+    }
+
     /// Whether there can be a name on which it has a right.
     pub fn allows_some(&self, resource: Protected, right: Right) -> bool {
         !self.is_gone() && self.identity.rules.allows_some(resource, right)

@@ -15,6 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("model", &[]),
     ("registry", &["model"]),
+    ("kv", &["model", "registry"]),
     ("security", &["model", "failures", "tls"]),
     ("outbound", &["model", "tasks", "telemetry", "tls"]),
     (
@@ -30,7 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("api", &["model"]),
-    ("catalog", &["model", "registry", "security"]),
+    ("catalog", &["model", "registry", "kv", "security"]),
     ("gateway", &["model", "registry", "catalog"]),
     (
         "transport",
@@ -56,6 +57,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "model",
             "registry",
+            "kv",
             "api",
             "transport",
             "broker",
@@ -70,6 +72,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "model",
             "registry",
+            "kv",
             "api",
             "catalog",
             "gateway",

@@ -10,6 +10,7 @@ mod broker_pages;
 mod cli;
 mod command;
 mod consul;
+mod consul_kv;
 mod containers;
 mod daemon;
 mod dashboard;

@@ -12,6 +12,7 @@ use crate::{
         server::{POLICY_TABLE, PolicyRows, USER_TABLE, UserRows},
     },
     config::Config,
+    kv::{KvRow, KvRows, StoredKv},
     migration::{self, MigrationRow},
     registry::{Lost, Notices, Registry, UnreadableRow},
     security::{self, TokenRecord, TokenRows},
@@ -60,6 +61,25 @@ impl TransportRows for StoreRows {
 
     fn are_kept(&self) -> bool {
         self.store.is_some()
+    }
+}
+
+impl KvRows for StoreRows {
+    fn commit(&self, rows: Vec<KvRow>) -> BoxFuture<'static, Result<(), Lost>> {
+        if self.store.is_none() {
+            return Box::pin(ready(Ok(())));
+        }
+        let mut writes = Writes::default();
+        for KvRow { table, key, value } in &rows {
+            match value {
+                Some((head, rest)) => writes.put_with(table, key, |out| {
+                    out.extend_from_slice(head);
+                    out.extend_from_slice(rest);
+                }),
+                None => writes.delete(table, key),
+            }
+        }
+        self.write(writes)
     }
 }
 
@@ -128,6 +148,8 @@ pub(in crate::app) struct Kept {
     pub(in crate::app) users: StoredRows,
     /// Policies of the broker.
     pub(in crate::app) policies: StoredRows,
+    /// Keys and sessions.
+    pub(in crate::app) kv: StoredKv,
 }
 
 impl Kept {
@@ -145,17 +167,19 @@ impl Kept {
                 tokens: Vec::new(),
                 users: StoredRows::default(),
                 policies: StoredRows::default(),
+                kv: StoredKv::default(),
             });
         };
         let read = blocking(move || read_all(&contents)).await;
         match read {
-            Ok((transport, migration, tokens, [users, policies])) => Ok(Self {
+            Ok((transport, migration, tokens, [users, policies], kv)) => Ok(Self {
                 rows,
                 transport,
                 migration,
                 tokens,
                 users,
                 policies,
+                kv,
             }),
             Err(error) => Err(rows.unusable(error)),
         }
@@ -206,6 +230,7 @@ type AllRows = (
     Option<Bytes>,
     Vec<TokenRecord>,
     [StoredRows; 2],
+    StoredKv,
 );
 
 fn read_all(contents: &Contents) -> Result<AllRows, RowError> {
@@ -222,5 +247,6 @@ fn read_all(contents: &Contents) -> Result<AllRows, RowError> {
     let tokens = tokens.collect::<Result<_, _>>()?;
     let of_broker = [rows_of(USER_TABLE)?, rows_of(POLICY_TABLE)?];
     let transport = StoredTransport::read(rows_of)?;
-    Ok((transport, migration, tokens, of_broker))
+    let kv = StoredKv::read(rows_of)?;
+    Ok((transport, migration, tokens, of_broker, kv))
 }

@@ -1,6 +1,12 @@
 //! Section `consul`.
 
+use bytesize::ByteSize;
 use serde::Deserialize;
+
+use crate::{
+    kv::KvLimits,
+    quantity::{Bounded, GIB, KIB, MIB},
+};
 
 /// Where the kernel shows the name of the machine.
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
@@ -21,6 +27,16 @@ pub struct Config {
     pub node_address: String,
     /// Whether checks may run programs on this machine.
     pub enable_script_checks: bool,
+    /// The most bytes of one value.
+    pub kv_value_max: Bounded<ByteSize, 1, { 64 * MIB }>,
+    /// The most keys.
+    pub kv_keys_max: Bounded<usize, 1, 10_000_000>,
+    /// The most bytes of all keys and values.
+    pub kv_bytes_max: Bounded<ByteSize, KIB, { 64 * GIB }>,
+    /// The most sessions.
+    pub sessions_max: Bounded<usize, 1, 1_000_000>,
+    /// The most operations of one transaction.
+    pub txn_ops_max: Bounded<usize, 1, 1024>,
 }
 
 impl Default for Config {
@@ -31,11 +47,27 @@ impl Default for Config {
             node_name: String::new(),
             node_address: String::new(),
             enable_script_checks: false,
+            kv_value_max: ByteSize::kib(512).into(),
+            kv_keys_max: 100_000.into(),
+            kv_bytes_max: ByteSize::mib(64).into(),
+            sessions_max: 10_000.into(),
+            txn_ops_max: 64.into(),
         }
     }
 }
 
 impl Config {
+    /// The limits of keys and sessions.
+    pub fn kv_limits(&self) -> KvLimits {
+        let bytes = |size: ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+        KvLimits {
+            value_max: bytes(self.kv_value_max.get()),
+            keys_max: self.kv_keys_max.get(),
+            bytes_max: bytes(self.kv_bytes_max.get()),
+            sessions_max: self.sessions_max.get(),
+        }
+    }
+
     /// Everything that is wrong with it, each as a sentence that names the key.
     pub fn faults(&self) -> Vec<String> {
         let is_name = |text: &str, more: &str| {

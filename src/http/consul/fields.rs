@@ -31,7 +31,7 @@ impl BodyFields {
         }
     }
 
-    fn of(object: Map<String, Value>, path: String) -> Self {
+    pub(super) fn of(object: Map<String, Value>, path: String) -> Self {
         Self { object, path }
     }
 

@@ -17,7 +17,7 @@ const REGEX_BYTES_MAX: usize = 256 * 1024;
 
 /// An expression that is true or false of an item.
 #[derive(Clone, Debug)]
-pub(in crate::http) struct FilterExpression(Node);
+pub(in crate::http) struct FilterExpression(FilterNode);
 
 /// Why a text is no expression, and where.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,10 +40,10 @@ impl fmt::Display for FilterFault {
 }
 
 #[derive(Clone, Debug)]
-enum Node {
-    And(Box<Node>, Box<Node>),
-    Or(Box<Node>, Box<Node>),
-    Not(Box<Node>),
+enum FilterNode {
+    And(Box<Self>, Box<Self>),
+    Or(Box<Self>, Box<Self>),
+    Not(Box<Self>),
     Is(Selector, Test),
 }
 
@@ -74,7 +74,7 @@ impl FilterExpression {
     }
 }
 
-impl Node {
+impl FilterNode {
     /// The parser bounds the depth.
     fn is_true(&self, item: &Value) -> bool {
         match self {

@@ -9,16 +9,16 @@ const QUERIES_MAX: usize = 8192;
 
 /// The last answer of each query, as a hash, and its index. What is forgotten gets a newer index the next time.
 #[derive(Debug, Default)]
-pub(super) struct IndexCache(Mutex<Generations>);
+pub(super) struct IndexCache(Mutex<IndexGenerations>);
 
 #[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<u64, Shown>,
-    old: HashMap<u64, Shown>,
+struct IndexGenerations {
+    young: HashMap<u64, ShownIndex>,
+    old: HashMap<u64, ShownIndex>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Shown {
+struct ShownIndex {
     hash: u64,
     index: u64,
 }
@@ -34,18 +34,18 @@ impl IndexCache {
             Some(known) if known.index > stamp => return known.index,
             _ => stamp,
         };
-        generations.put(query, Shown { hash, index });
+        generations.put(query, ShownIndex { hash, index });
         index
     }
 }
 
-impl Generations {
-    fn find(&self, query: u64) -> Option<Shown> {
+impl IndexGenerations {
+    fn find(&self, query: u64) -> Option<ShownIndex> {
         let young = self.young.get(&query);
         young.or_else(|| self.old.get(&query)).copied()
     }
 
-    fn put(&mut self, query: u64, shown: Shown) {
+    fn put(&mut self, query: u64, shown: ShownIndex) {
         if self.young.len() >= QUERIES_MAX {
             self.old = std::mem::take(&mut self.young);
         }

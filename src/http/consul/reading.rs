@@ -53,10 +53,9 @@ impl ReadScope {
         let stamps = registry.stamps();
         match self {
             Self::Services(names) => {
-                let of_service = |name: &Box<str>| registry.service(name);
-                let known = names.iter().filter_map(of_service);
+                let known = names.iter().filter_map(|name| registry.service(name));
                 let newest = known.map(|service| service.stamp().value()).max();
-                newest.unwrap_or(stamps.first())
+                newest.unwrap_or_else(|| stamps.first())
             }
             Self::All => stamps.all.value(),
             Self::Names => stamps.names.value(),

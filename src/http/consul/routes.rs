@@ -9,8 +9,8 @@ use axum::{
 };
 
 use super::{
-    agent, agent_checks, agent_reads, answer::ConsulError, catalog, health, monitor,
-    state::ConsulState, status,
+    agent, agent_checks, agent_reads, answer::ConsulError, catalog, event, health, kv, monitor,
+    session, state::ConsulState, status, txn,
 };
 use crate::http::serve::metrics::{MetricsByPath, RouteSpec};
 
@@ -75,6 +75,18 @@ fn table() -> Vec<(&'static str, MethodRouter<ConsulState>)> {
         ("/v1/health/checks/{name}", get(health::checks)),
         ("/v1/health/node/{node}", get(health::node)),
         ("/v1/health/state/{state}", get(health::by_state)),
+        ("/v1/kv/", get(kv::kv).put(kv::kv).delete(kv::kv)),
+        ("/v1/kv/{*key}", get(kv::kv).put(kv::kv).delete(kv::kv)),
+        ("/v1/session/create", put(session::create)),
+        ("/v1/session/destroy/{id}", put(session::destroy)),
+        ("/v1/session/renew/{id}", put(session::renew)),
+        ("/v1/session/info/{id}", get(session::info)),
+        ("/v1/session/node/{node}", get(session::node)),
+        ("/v1/session/list", get(session::list)),
+        ("/v1/txn", put(txn::txn)),
+        ("/v1/event/fire/", put(event::fire)),
+        ("/v1/event/fire/{*name}", put(event::fire)),
+        ("/v1/event/list", get(event::list)),
         ("/v1/status/leader", get(status::leader)),
         ("/v1/status/peers", get(status::peers)),
     ]

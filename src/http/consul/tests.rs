@@ -196,6 +196,7 @@ async fn maintenance_is_an_override_with_a_check_of_its_own() {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "most of it is a table")]
 #[tokio::test]
 async fn bad_definitions_are_refused_with_the_field() {
     let door = ConsulDoor::new();
@@ -277,6 +278,7 @@ async fn bad_definitions_are_refused_with_the_field() {
     assert_eq!(door.get("/v1/agent/services").await.json, json!({}));
 }
 
+#[expect(clippy::too_many_lines, reason = "most of it is a table")]
 #[tokio::test]
 async fn every_read_has_the_headers_of_a_poll_and_errors_are_text() {
     let door = ConsulDoor::new();

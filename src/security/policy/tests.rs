@@ -94,6 +94,27 @@ fn all_names_or_some_of_them() {
     assert!(!reads.allows_some(Protected::Service, Right::Write));
 }
 
+#[test]
+fn everything_under_a_prefix() {
+    let check = |text: &str, prefix: &str, expected: bool| {
+        let allowed = rules(text).allows_under(Protected::Kv, prefix, Right::Write);
+        assert_eq!(allowed, expected, "{text}: {prefix:?}");
+    };
+    check("", "", false);
+    check("kv * write", "", true);
+    check("kv * read", "", false);
+    check("kv * write", "app/", true);
+    check("kv app/* write", "app/", true);
+    check("kv app/* write", "app/web", true);
+    check("kv app/* write", "app", false);
+    check("kv app/ write", "app/", false);
+    check("kv * write, kv app/secret deny", "app/", false);
+    check("kv * write, kv app/secret* deny", "app/", false);
+    check("kv * write, kv app/* deny", "app/web", false);
+    check("kv * write, kv other deny", "app/", true);
+    check("service * write", "", false);
+}
+
 /// What each built-in policy may do with each resource: nothing, read, write, or write what others own.
 #[test]
 fn the_built_in_policies() {

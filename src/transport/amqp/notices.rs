@@ -74,7 +74,7 @@ async fn send(
 }
 
 fn outgoing(notice: &NoticeEntry) -> Outgoing {
-    let mut outgoing = Outgoing::json(names::EXCHANGE, short(notice.event), notice.json.clone());
+    let mut outgoing = Outgoing::json(names::EXCHANGE, short(&notice.key), notice.json.clone());
     outgoing.properties.delivery_mode = Some(names::PERSISTENT);
     outgoing.properties.kind = Some(short(notice.event));
     outgoing

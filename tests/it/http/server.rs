@@ -15,6 +15,7 @@ use musterd::{
         self, Config, Deps, HttpApp, Migrations, Probes, Readiness, SystemParts, Transports,
         WatcherError, Watchers,
     },
+    kv::KvStore,
     model::{Cursor, FlagError, FlagState, Mode, Modes, Standing, Timestamp},
     registry::{self, Notices, Registry},
     security::Identities,
@@ -184,6 +185,7 @@ impl Server {
             notices: Arc::new(Notices::new(1)),
             identities: Identities::default(),
             broker: None,
+            kv: KvStore::without_writer(registry.clock().clone()),
         };
         let bound = http::bind(&config).await.unwrap();
         let address = bound.local_addr();

@@ -2,12 +2,12 @@
 
 use regex::RegexBuilder;
 
-use super::{BYTES_MAX, DEPTH_MAX, FilterFault, Node, REGEX_BYTES_MAX, Selector, Test};
+use super::{BYTES_MAX, DEPTH_MAX, FilterFault, FilterNode, REGEX_BYTES_MAX, Selector, Test};
 
 /// The most characters of the rest that an error shows.
 const SHOWN_MAX: usize = 40;
 
-pub(super) fn parse(text: &str) -> Result<Node, FilterFault> {
+pub(super) fn parse(text: &str) -> Result<FilterNode, FilterFault> {
     let mut parser = Parser { text, at: 0 };
     if text.len() > BYTES_MAX {
         return Err(parser.fault(format!("the expression is longer than {BYTES_MAX} bytes")));
@@ -68,28 +68,28 @@ impl<'a> Parser<'a> {
         is_next
     }
 
-    fn either(&mut self, depth: usize) -> Result<Node, FilterFault> {
+    fn either(&mut self, depth: usize) -> Result<FilterNode, FilterFault> {
         let mut node = self.both(depth)?;
         while self.word("or") {
-            node = Node::Or(Box::new(node), Box::new(self.both(depth)?));
+            node = FilterNode::Or(Box::new(node), Box::new(self.both(depth)?));
         }
         Ok(node)
     }
 
-    fn both(&mut self, depth: usize) -> Result<Node, FilterFault> {
+    fn both(&mut self, depth: usize) -> Result<FilterNode, FilterFault> {
         let mut node = self.unary(depth)?;
         while self.word("and") {
-            node = Node::And(Box::new(node), Box::new(self.unary(depth)?));
+            node = FilterNode::And(Box::new(node), Box::new(self.unary(depth)?));
         }
         Ok(node)
     }
 
-    fn unary(&mut self, depth: usize) -> Result<Node, FilterFault> {
+    fn unary(&mut self, depth: usize) -> Result<FilterNode, FilterFault> {
         if depth >= DEPTH_MAX {
             return Err(self.fault(format!("the expression is nested deeper than {DEPTH_MAX}")));
         }
         if self.word("not") {
-            return Ok(Node::Not(Box::new(self.unary(depth + 1)?)));
+            return Ok(FilterNode::Not(Box::new(self.unary(depth + 1)?)));
         }
         if self.sign("(") {
             let inner = self.either(depth + 1)?;
@@ -101,7 +101,7 @@ impl<'a> Parser<'a> {
         self.comparison()
     }
 
-    fn comparison(&mut self) -> Result<Node, FilterFault> {
+    fn comparison(&mut self) -> Result<FilterNode, FilterFault> {
         let first = self.operand()?;
         if self.sign("==") {
             return self.test(first, Test::Equal);
@@ -114,14 +114,14 @@ impl<'a> Parser<'a> {
             if !self.word("empty") {
                 return Err(self.fault("expected \"empty\""));
             }
-            let node = Node::Is(self.selector(first)?, Test::Empty);
+            let node = FilterNode::Is(self.selector(first)?, Test::Empty);
             return Ok(if not { negated(node) } else { node });
         }
         let not = self.word("not");
         let node = if self.word("in") {
             let wanted = self.value(first)?;
             let place = self.operand()?;
-            Node::Is(self.selector(place)?, Test::Contains(wanted))
+            FilterNode::Is(self.selector(place)?, Test::Contains(wanted))
         } else if self.word("contains") {
             self.test(first, Test::Contains)?
         } else if self.word("matches") {
@@ -138,7 +138,7 @@ impl<'a> Parser<'a> {
                 self.at = from;
                 return Err(self.fault("expected a regular expression of moderate size"));
             };
-            Node::Is(selector, Test::Matches(compiled))
+            FilterNode::Is(selector, Test::Matches(compiled))
         } else {
             return Err(self.fault(
                 "expected ==, !=, in, not in, contains, not contains, matches, not matches, is empty or is not empty",
@@ -152,10 +152,10 @@ impl<'a> Parser<'a> {
         &mut self,
         first: Operand,
         test: impl FnOnce(Box<str>) -> Test,
-    ) -> Result<Node, FilterFault> {
+    ) -> Result<FilterNode, FilterFault> {
         let selector = self.selector(first)?;
         let second = self.operand()?;
-        Ok(Node::Is(selector, test(self.value(second)?)))
+        Ok(FilterNode::Is(selector, test(self.value(second)?)))
     }
 
     fn selector(&self, operand: Operand) -> Result<Selector, FilterFault> {
@@ -249,8 +249,8 @@ impl<'a> Parser<'a> {
     }
 }
 
-fn negated(node: Node) -> Node {
-    Node::Not(Box::new(node))
+fn negated(node: FilterNode) -> FilterNode {
+    FilterNode::Not(Box::new(node))
 }
 
 fn is_of_name(c: char) -> bool {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::http::consul::testing::ConsulDoor;
 
@@ -15,12 +18,13 @@ async fn woken(door: &ConsulDoor, path: &str, act: impl AsyncFnOnce()) -> (u64, 
     let joint = if path.contains('?') { '&' } else { '?' };
     let waiting = format!("{path}{joint}index={before}&wait=5m");
     let own = door.clone();
-    let asked = tokio::spawn(async move { own.get(&waiting).await.index() });
+    let mut asked = JoinSet::new();
+    asked.spawn(async move { own.get(&waiting).await.index() });
     sleep(Duration::from_millis(50)).await;
-    assert!(!asked.is_finished(), "{path} does not wait");
+    assert!(asked.try_join_next().is_none(), "{path} does not wait");
     act().await;
-    let after = timeout(Duration::from_secs(10), asked).await;
-    (before, after.expect("it is woken").unwrap())
+    let after = timeout(Duration::from_secs(10), asked.join_next()).await;
+    (before, after.expect("it is woken").unwrap().unwrap())
 }
 
 #[tokio::test(start_paused = true)]
@@ -30,7 +34,7 @@ async fn a_read_waits_until_what_it_shows_has_changed() {
         door.put("/v1/agent/service/register", body).await;
     };
     let (before, after) = woken(&door, "/v1/health/service/web", async || {
-        register(WEB).await
+        register(WEB).await;
     })
     .await;
     assert!(after > before);
@@ -41,7 +45,7 @@ async fn a_read_waits_until_what_it_shows_has_changed() {
     assert!(after > before);
     let other = r#"{"Name": "db"}"#;
     let (before, after) = woken(&door, "/v1/catalog/services", async || {
-        register(other).await
+        register(other).await;
     })
     .await;
     assert!(after > before);
@@ -131,9 +135,10 @@ async fn agent_reads_wait_by_hash() {
             .to_owned();
         assert!(!hash.is_empty());
         let (own, waiting) = (door.clone(), format!("{path}?hash={hash}&wait=5m"));
-        let asked = tokio::spawn(async move { own.get(&waiting).await });
+        let mut asked = JoinSet::new();
+        asked.spawn(async move { own.get(&waiting).await });
         sleep(Duration::from_millis(50)).await;
-        assert!(!asked.is_finished(), "{path}");
+        assert!(asked.try_join_next().is_none(), "{path}");
         let port = fastrand::u16(1..);
         let body = json!({"ID": "web1", "Name": "web", "Port": port}).to_string();
         door.put("/v1/agent/service/register", &body).await;
@@ -142,10 +147,8 @@ async fn agent_reads_wait_by_hash() {
             "",
         )
         .await;
-        let answer = timeout(Duration::from_secs(10), asked)
-            .await
-            .unwrap()
-            .unwrap();
+        let answer = timeout(Duration::from_secs(10), asked.join_next()).await;
+        let answer = answer.unwrap().unwrap().unwrap();
         assert_ne!(answer.header("x-consul-contenthash"), hash, "{path}");
     }
 }
