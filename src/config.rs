@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The whole configuration. Each section belongs to the room of its name.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// REST, streams, metrics.
@@ -91,28 +91,6 @@ impl Default for Stop {
     fn default() -> Self {
         Self {
             grace: Duration::from_secs(10).into(),
-        }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            http: http::Config::default(),
-            registry: registry::Config::default(),
-            store: store::Config::default(),
-            health: health::Config::default(),
-            outbound: outbound::Config::default(),
-            transport: transport::Config::default(),
-            migration: migration::Config::default(),
-            broker: broker::Config::default(),
-            security: security::Config::default(),
-            consul: http::ConsulConfig::default(),
-            dns: dns::Config::default(),
-            log: telemetry::Config::default(),
-            threads: Threads::default(),
-            stop: Stop::default(),
-            given: GivenKeys::default(),
         }
     }
 }

@@ -71,7 +71,7 @@ async fn other_changes_neither_wake_a_read_nor_move_its_index() {
         "/v1/catalog/node/n2",
     ];
     let mut before = Vec::new();
-    let mut asked = tokio::task::JoinSet::new();
+    let mut asked = JoinSet::new();
     for path in paths {
         let index = door.get(path).await.index();
         before.push(index);
