@@ -1,5 +1,5 @@
 //! DNS: services, instances and addresses as records, over UDP and TCP. It only reads, and asks the catalog what its
-//! clients may see. A query becomes a [`subject`], a view of the registry becomes an answer in [`zone`]; both are pure.
+//! clients may see. A query becomes a `subject`, a view of the registry becomes an answer in `zone`; both are pure.
 
 mod alias;
 mod cache;

@@ -89,7 +89,7 @@ fn health(word: &str) -> Result<Option<Status>, String> {
 pub struct TargetGroupJson {
     /// One address, `host:port`.
     pub targets: Vec<String>,
-    /// `__meta_musterd_*`: service, service_id, host, port, version, health, weight, tags, zone, metadata_<key>.
+    /// `__meta_musterd_*`: service, service_id, host, port, version, health, weight, tags, zone, `metadata_<key>`.
     pub labels: BTreeMap<String, String>,
 }
 
