@@ -166,7 +166,7 @@ async fn open_dns(
     Ok(Some(address))
 }
 
-/// What was bound. A door that nobody configured and whose default port is taken stays closed.
+/// What was bound. If the address is the default and its port is taken, the door stays closed.
 ///
 /// # Errors
 /// The door is configured, or there is another reason.

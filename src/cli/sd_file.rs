@@ -185,7 +185,7 @@ impl SdFile<'_> {
                 Err(error) => Err(Failure::Passing(failed(url, &error))),
             },
             written = writing => written,
-            () = silence => Err(passing(format!("{url} is silent"))),
+            () = silence => Err(passing(format!("{url} sends nothing"))),
         }
     }
 

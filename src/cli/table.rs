@@ -11,7 +11,7 @@ const GAP: usize = 2;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     pub(super) name: &'static str,
-    /// Numbers stand at the right.
+    /// Aligned to the right, for numbers.
     right: bool,
     /// Only in the wide form.
     wide: bool,

@@ -102,7 +102,7 @@ impl Forwarder {
     }
 }
 
-/// The answer when nobody could be asked.
+/// The answer when no recursor could be asked.
 pub(super) fn failure(resolver: &DnsResolver, message: &[u8], over: Carrier) -> Vec<u8> {
     let mut buffer = AnswerBuffer::default();
     resolver.fail(message, over, &mut buffer);

@@ -183,7 +183,7 @@ mod tests {
         check(b"", None);
         check(b"\x03we", None);
         check(b"\x03web", None);
-        // A pointer, and the types of labels that nobody uses.
+        // A pointer, and the unused types of labels.
         check(b"\xc0\x0c", None);
         check(b"\x40a\0", None);
         let longest = |last: usize| {

@@ -33,7 +33,7 @@ pub(super) mod kind {
     pub(in crate::dns) const AAAA: u16 = 28;
     pub(in crate::dns) const SRV: u16 = 33;
     pub(in crate::dns) const OPT: u16 = 41;
-    /// Transfers of zones, and two types of mailboxes that nobody uses any more.
+    /// Transfers of zones, and two obsolete types of mailboxes.
     pub(in crate::dns) const TRANSFERS: std::ops::RangeInclusive<u16> = 251..=254;
     pub(in crate::dns) const ANY: u16 = 255;
 }

@@ -16,7 +16,7 @@ const TEXT_BYTES_MAX: usize = 255;
 /// The longest data of a record that is made: what does not fit is left out.
 const DATA_BYTES_MAX: usize = 16 * 1024;
 
-/// Times of the SOA record that nobody here uses, in seconds: there is no second server that copies the zone.
+/// Times of the SOA record that only secondary servers use, in seconds; there is none.
 const SOA_REFRESH: u32 = 3600;
 const SOA_RETRY: u32 = 600;
 const SOA_EXPIRE: u32 = 86400;

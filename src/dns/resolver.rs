@@ -126,7 +126,7 @@ impl DnsResolver {
         }
     }
 
-    /// The answer when a query can't be answered: nobody could be asked, or a part of the server failed.
+    /// The answer when a query can't be answered: no recursor could be asked, or a part of the server failed.
     pub(super) fn fail(&self, message: &[u8], over: Carrier, buffer: &mut AnswerBuffer) -> Handled {
         match DnsQuery::read(message) {
             Ok(query) => {

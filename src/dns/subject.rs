@@ -56,7 +56,7 @@ pub(super) struct NamePlace {
     pub(super) domain_at: usize,
 }
 
-/// The domains, and the data center that may stand before them.
+/// The domains, and the data center that a name may have before them.
 #[derive(Clone, Debug)]
 pub(super) struct Domains {
     pub(super) list: Vec<DnsName>,

@@ -81,7 +81,7 @@ impl Fixture {
         match self.resolver.handle(message, over, &mut self.buffer) {
             Handled::Answered => Some(self.buffer.out.clone()),
             Handled::Ignored => None,
-            Handled::Forward | Handled::Alias => panic!("nobody can be asked"),
+            Handled::Forward | Handled::Alias => panic!("there is no recursor"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! When sessions end that nobody renews.
+//! When sessions end that are not renewed.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -59,7 +59,7 @@ impl KvStore {
         (store.clone(), KvWriter::new(store, received, rows))
     }
 
-    /// Keys that nobody writes, for servers without them: every write is refused as at a stop.
+    /// An empty store for servers without keys: every write is refused as at a stop.
     pub fn without_writer(clock: Clock) -> Self {
         let (notices, stored) = (Arc::new(Notices::new(1)), StoredKv::default());
         let rows = Arc::new(NoKvRows);

@@ -1,5 +1,5 @@
-//! User events: messages that clients send to each other. The newest are kept in memory, and each leaves to whoever
-//! publishes it.
+//! User events: messages that clients send to each other. The newest are kept in memory. Each is also sent to the
+//! exchange.
 
 use std::{collections::VecDeque, sync::Arc};
 

@@ -1,5 +1,5 @@
 //! The one task that changes anything: it decides requests in batches, commits their rows, shows the result, answers, and
-//! wakes the readers of what changed. It also ends sessions that nobody renews.
+//! wakes the readers of what changed. It also ends sessions that are not renewed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -140,7 +140,7 @@ impl KvWriter {
             .is_none_or(|retry_at| Instant::now() >= retry_at);
         let due = self.deadlines.due(now.mono_ms, DUE_MAX);
         for id in due.into_iter().filter(|_| is_late) {
-            // Nobody is refused the end of a session by its time.
+            // The end of a session by its time has no caller: there is no answer to give.
             let _ = draft.end_session(id, &SessionOwner::Any);
         }
         let decided = batch.into_iter().map(|request| {

@@ -62,7 +62,7 @@ pub enum JwtFault {
     /// Its time is still to come.
     #[error("the JWT is not valid yet (claim nbf)")]
     TooEarly,
-    /// It names nobody.
+    /// It has no subject.
     #[error("the JWT has no usable name in the claim security.jwt.name_claim")]
     Name,
 }

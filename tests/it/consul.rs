@@ -174,7 +174,7 @@ async fn a_default_port_that_is_taken_is_a_warning_and_a_configured_one_the_end(
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(log.contains("consul.listen"), "{log}");
 
-    // Whoever has the default port, the daemon starts; with the port free the door is open.
+    // The daemon starts even if another program uses the default port. If the port is free, the API is served there.
     let holder = TcpListener::bind("127.0.0.1:8500");
     let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
     for key in [

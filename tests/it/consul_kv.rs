@@ -245,7 +245,7 @@ async fn a_wait_ends_only_with_a_change_of_what_it_shows() {
     door.put("kv/none", "x").await;
     let last = timeout(PATIENCE, waiting.join_next()).await.unwrap();
     assert_eq!(last.unwrap().unwrap().0, 3);
-    // An index of another life of the daemon is answered at once.
+    // A higher index than ours, from before a restart without a store, is answered at once.
     let early = timeout(PATIENCE, door.get("kv/b?index=999999999&wait=10m")).await;
     assert_eq!(early.unwrap().status, 200);
 }

@@ -71,7 +71,7 @@ fn console_blocks(text: &str) -> Vec<Vec<&str>> {
     blocks
 }
 
-/// Whether output is what a page shows: `…` stands for any text within a line.
+/// Whether output is what a page shows: `…` matches any text within a line.
 fn alike(shown: &str, found: &str) -> bool {
     let parts: Vec<_> = shown.split('…').map(regex::escape).collect();
     let pattern = format!("^{}$", parts.join(".*"));

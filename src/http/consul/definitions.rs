@@ -415,7 +415,7 @@ pub(super) fn reported(id: &str, fields: &BodyFields) -> Result<(Check, Standing
     let check = Check {
         name: id.into(),
         kind: CheckKind::Ttl,
-        // Nobody reports on it again: it stays as it is.
+        // No later report can change it: it keeps its status.
         interval: Duration::from_secs(100 * 365 * 24 * 3600),
         timeout: TIMEOUT_DEFAULT,
         healthy_after: 1,

@@ -26,7 +26,7 @@ impl ConsulState {
         let kv = &self.app.kv;
         let found = read()?;
         let seen = call.query.index.filter(|index| *index > 0);
-        // An index of the future is of another life of the daemon.
+        // A higher index than ours comes from before a restart without a store.
         let seen = seen.filter(|seen| found.index <= *seen && *seen <= kv.newest());
         let Some(seen) = seen else {
             return Ok(found);

@@ -199,7 +199,7 @@ impl ConsulState {
         let seen = call.query.index.filter(|index| *index > 0);
         let read = self.shown(call, &scope, &show);
         let is_current = |index: u64| {
-            // An index of the future is of another life of the daemon.
+            // A higher index than ours comes from before a restart without a store.
             seen.is_some_and(|seen| seen >= index && seen <= self.newest_index(&scope))
         };
         if !is_current(read.index) {
@@ -211,7 +211,7 @@ impl ConsulState {
         Ok(read.into_response(&call.query))
     }
 
-    /// The same for an endpoint of the agent, whose answers are told apart by their hashes.
+    /// The same for an endpoint of the agent, whose answers are compared by their hashes.
     pub(in crate::http) async fn read_hashed(
         &self,
         call: &ConsulCall,

@@ -53,7 +53,7 @@ function webhooks(list) {
 }
 
 function streams(list) {
-  if (!list.length) return [h('p', { class: 'muted' }, 'Nobody follows a stream. Try one:'), command(`curl -N ${location.origin}/watch`)];
+  if (!list.length) return [h('p', { class: 'muted' }, 'No stream is open. Try one:'), command(`curl -N ${location.origin}/watch`)];
   return table('Streams and waiting requests', ['Client', 'Kind', 'Follows', 'Behind', 'Open'], list.map((one) => ({
     key: `${one.address} ${one.since} ${one.kind}`,
     cells: [[mono(one.address), one.identity && muted(` ${one.identity}`)], KINDS[one.kind] ?? one.kind, one.scope === '*' ? 'everything' : one.scope, [behind(one.lag), one.error && h('span', { class: 'unhealthy breaks' }, ` ${one.error}`)], since(one.since)],

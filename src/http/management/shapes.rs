@@ -24,7 +24,7 @@ fn counted(into: &mut Map<String, Value>, name: &str, count: u64, rate: f64) {
     into.insert(format!("{name}_details"), json!({"rate": rate}));
 }
 
-/// What happened to messages. How they were fetched is not told apart: all count as delivered.
+/// What happened to messages. All ways to fetch them count as delivered.
 pub(super) fn message_stats(
     (published, delivered, acked, requeued): (u64, u64, u64, u64),
     rates: MessageRates,

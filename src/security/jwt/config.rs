@@ -139,7 +139,7 @@ impl JwtConfig {
         }
         if self.audience.is_empty() || self.audience.iter().any(String::is_empty) {
             faults.push(
-                "security.jwt.audience names nobody: name what the provider writes into the claim aud for this daemon"
+                "security.jwt.audience is empty: name what the provider writes into the claim aud for this daemon"
                     .to_owned(),
             );
         }
@@ -252,7 +252,7 @@ mod tests {
             |jwt| jwt.issuer.clear(),
             &["jwt.audience is set", "jwt.jwks_url is set"],
         );
-        check(|jwt| jwt.audience.clear(), &["jwt.audience names nobody"]);
+        check(|jwt| jwt.audience.clear(), &["jwt.audience is empty"]);
         for wrong in ["HS256", "none", "RS1"] {
             check(
                 |jwt| jwt.algorithms.push(wrong.to_owned()),

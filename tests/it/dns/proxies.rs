@@ -143,7 +143,7 @@ async fn proxies_follow_a_rolling_drain_without_a_failed_request() {
         let mut expected: Vec<_> = names.iter().map(String::as_str).collect();
         expected.sort_unstable();
         until(&loads, &expected).await;
-        // Nobody asks it any more.
+        // No client asks it any more.
         backends.stop(&daemon, &old).await;
     }
     until(&loads, &["d", "e", "f"]).await;

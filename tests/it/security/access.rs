@@ -56,7 +56,7 @@ async fn until(stream: &mut Response, text: &str) -> String {
     let mut read = String::new();
     while !read.contains(text) {
         let piece = timeout(PATIENCE, stream.chunk()).await.unwrap().unwrap();
-        read += std::str::from_utf8(&piece.expect("the stream goes on")).unwrap();
+        read += std::str::from_utf8(&piece.expect("the stream continues")).unwrap();
     }
     read
 }

@@ -124,7 +124,7 @@ async fn commands_are_answered_as_rest_answers_them() {
     stage.stop().await;
 }
 
-/// Whether an answer warns of the field that nobody knows.
+/// Whether an answer warns of the unknown field.
 fn names_colour(answer: &Value) -> bool {
     let warnings = answer["warnings"].as_array();
     warnings.is_some_and(|all| all.len() == 1 && all[0].as_str().unwrap().contains("colour"))

@@ -40,7 +40,7 @@ fn the_readers_that_hold_most_are_closed_and_no_others() {
     check(100, 1000, 150, &[(1000, 20), (1000, 90), (1000, 40)], &[1]);
     // One that many share: each of its readers may have to go.
     check(100, 1000, 101, &[(1000, 50), (1000, 51)], &[1]);
-    // Both, and nobody who holds nothing.
+    // Both that hold something, and none that holds nothing.
     check(100, 1000, 90, &[(950, 90), (NOTHING, 0)], &[0]);
     check(10, 1000, 50, &[(NOTHING, 0), (NOTHING, 0)], &[]);
 }
