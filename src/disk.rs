@@ -1,6 +1,7 @@
 //! The files of one folder, behind a trait: tests use a disk in memory that fails. Also reading in order.
 
 mod chunks;
+mod note;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -15,7 +16,10 @@ use std::{
 
 use tokio::task::spawn_blocking;
 
-pub use self::chunks::{CHUNK, ChunkReader};
+pub use self::{
+    chunks::{CHUNK, ChunkReader},
+    note::NoteFile,
+};
 
 /// The files of one folder.
 pub trait Disk: fmt::Debug + Send + Sync {

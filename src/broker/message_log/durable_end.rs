@@ -5,13 +5,13 @@
 //!
 //! The file: `"musterd-sync", segment (u32), mark (u64), number (u64), checksum (u32)`, all little endian.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use super::{
     frame::{checksum, u32_at, u64_at},
     record::SegmentNumber,
 };
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, NoteFile};
 
 /// The name of the file.
 pub(super) const DURABLE: &str = "DURABLE";
@@ -52,45 +52,29 @@ impl DurableEnd {
 
     /// What the file says; none where it does not exist or was not written as a whole.
     pub(super) fn read(disk: &dyn Disk) -> io::Result<Option<Self>> {
-        let file = match disk.open(DURABLE) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?,
-        };
-        let mut bytes = [0; LEN];
-        let n = file.read_at(&mut bytes, 0)?;
-        Ok(Self::decode(&bytes).filter(|_| n == LEN))
+        let bytes = NoteFile::<LEN>::new(DURABLE).read(disk)?;
+        Ok(bytes.and_then(|bytes| Self::decode(&bytes)))
     }
 }
 
 /// The file, opened at the first write.
-#[derive(Debug, Default)]
-pub(super) struct DurableEndFile {
-    file: Option<Arc<dyn DiskFile>>,
+#[derive(Debug)]
+pub(super) struct DurableEndFile(NoteFile<LEN>);
+
+impl Default for DurableEndFile {
+    fn default() -> Self {
+        Self(NoteFile::new(DURABLE))
+    }
 }
 
 impl DurableEndFile {
     /// Replaces what it says, up to the operating system.
     pub(super) fn write(&mut self, disk: &dyn Disk, end: &DurableEnd) -> io::Result<()> {
-        let file = match &self.file {
-            Some(file) => file,
-            None => self.file.insert(open(disk)?),
-        };
-        file.write_at(&end.encode(), 0)
+        self.0.write(disk, &end.encode())
     }
 
     /// Makes it durable.
     pub(super) fn sync(&self, disk: &dyn Disk) -> io::Result<()> {
-        let Some(file) = &self.file else {
-            return Ok(());
-        };
-        file.sync()?;
-        disk.sync()
-    }
-}
-
-fn open(disk: &dyn Disk) -> io::Result<Arc<dyn DiskFile>> {
-    match disk.open(DURABLE) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(DURABLE),
-        opened => opened,
+        self.0.sync(disk)
     }
 }
