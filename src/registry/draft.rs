@@ -10,7 +10,8 @@ use super::{
     state::{State, lease_ends_ms},
 };
 use crate::model::{
-    Event, EventKind, Instance, LastSeen, Revision, Route, RouteId, ServiceId, ServiceName,
+    Event, EventKind, Instance, LastSeen, Registration, Revision, Route, RouteId, ServiceId,
+    ServiceName,
 };
 
 /// The state as a command of a batch sees it. Its changes are not visible elsewhere before they are committed.
@@ -141,6 +142,12 @@ impl Draft<'_> {
         let known = self.known(id)?;
         self.may_change(&known)?;
         Ok(known)
+    }
+
+    /// The instance of a registration, while that is the current one.
+    pub(super) fn registered(&self, registration: &Arc<Registration>) -> Option<Arc<Instance>> {
+        let known = self.instance(registration.service_id.as_str());
+        known.filter(|known| Arc::ptr_eq(&known.registration, registration))
     }
 
     /// Whether the sender may change, replace or remove an instance.

@@ -249,10 +249,7 @@ impl Command for RemoveCritical {
     }
 
     fn decide(self, draft: &mut Draft<'_>) -> Result<bool, Refusal> {
-        let known = draft.instance(self.registration.service_id.as_str());
-        let is_current =
-            |known: &Arc<Instance>| Arc::ptr_eq(&known.registration, &self.registration);
-        let Some(known) = known.filter(is_current) else {
+        let Some(known) = draft.registered(&self.registration) else {
             return Ok(false);
         };
         draft.remove(&known, EventKind::Expired, Some(self.reason.into()));
