@@ -2,7 +2,6 @@
 
 use std::{
     net::TcpListener,
-    path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -10,19 +9,10 @@ use std::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::daemon::{Daemon, musterd};
-
-fn here(path: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests")
-        .join(path);
-    assert!(
-        path.exists(),
-        "{} is missing: run tests/setup",
-        path.display()
-    );
-    path
-}
+use crate::{
+    daemon::{Daemon, musterd},
+    scripts::{ends_with_ok, in_tests},
+};
 
 /// A daemon without a broker, and where its Consul door is.
 fn started(more: &[&str]) -> (Daemon, String) {
@@ -37,35 +27,29 @@ fn started(more: &[&str]) -> (Daemon, String) {
 /// Runs a client's script; it ends with "ok".
 fn run(mut command: Command, script: &str) {
     let (daemon, address) = started(&[]);
-    let script = here("it/consul").join(script);
-    let command = command.arg(script).arg(address).arg(&daemon.url);
-    let output = command.output().unwrap();
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(
-        output.status.success() && stdout.ends_with("ok\n"),
-        "steps done:\n{stdout}\n{stderr}"
-    );
+    let script = in_tests("it/consul").join(script);
+    ends_with_ok(command.arg(script).arg(address).arg(&daemon.url));
 }
 
 #[test]
 fn py_consul() {
-    run(Command::new(here(".local/python/bin/python")), "journey.py");
+    run(
+        Command::new(in_tests(".local/python/bin/python")),
+        "journey.py",
+    );
 }
 
 #[test]
 fn python_consul2() {
-    let mut python = Command::new(here(".local/python/bin/python"));
-    python.env("PYTHONPATH", here(".local/python-consul2"));
+    let mut python = Command::new(in_tests(".local/python/bin/python"));
+    python.env("PYTHONPATH", in_tests(".local/python-consul2"));
     run(python, "journey.py");
 }
 
 #[test]
 fn npm_consul() {
     let mut node = Command::new("node");
-    node.env("NODE_PATH", here(".local/consul/node_modules"));
+    node.env("NODE_PATH", in_tests(".local/consul/node_modules"));
     run(node, "journey.js");
 }
 

@@ -20,7 +20,10 @@ use tokio::{
 };
 
 use self::wrong::WRONG;
-use crate::daemon::Daemon;
+use crate::{
+    daemon::Daemon,
+    scripts::{ends_with_ok, in_tests},
+};
 
 /// Longer than anything here takes, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -105,43 +108,21 @@ fn script(name: &str) -> String {
     format!("{}/tests/it/consul_kv/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-fn from_setup(path: &str) -> String {
-    let path = format!("{}/tests/.local/{path}", env!("CARGO_MANIFEST_DIR"));
-    assert!(
-        Path::new(&path).exists(),
-        "{path} is missing: run tests/setup"
-    );
-    path
-}
-
-#[track_caller]
-fn run_client(mut command: Command) {
-    let output = command.output().unwrap();
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(
-        output.status.success() && stdout.ends_with("ok\n"),
-        "steps done:\n{stdout}\n{stderr}"
-    );
-}
-
 #[test]
 fn py_consul() {
     let door = Door::start(&[]);
-    let mut command = Command::new(from_setup("python/bin/python"));
+    let mut command = Command::new(in_tests(".local/python/bin/python"));
     command.args([&script("kv.py"), door.url.trim_start_matches("http://")]);
-    run_client(command);
+    ends_with_ok(&mut command);
 }
 
 #[test]
 fn node_consul() {
     let door = Door::start(&[]);
     let mut command = Command::new("node");
-    command.env("NODE_PATH", from_setup("consul/node_modules"));
+    command.env("NODE_PATH", in_tests(".local/consul/node_modules"));
     command.args([&script("kv.js"), door.url.trim_start_matches("http://")]);
-    run_client(command);
+    ends_with_ok(&mut command);
 }
 
 #[tokio::test]

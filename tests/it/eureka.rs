@@ -1,20 +1,11 @@
 //! Unmodified clients of Eureka, in two languages, at a daemon; each sees what the other and REST register.
 
-use std::{path::PathBuf, process::Command};
+use std::process::Command;
 
-use crate::daemon::Daemon;
-
-fn here(path: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests")
-        .join(path);
-    assert!(
-        path.exists(),
-        "{} is missing: run tests/setup",
-        path.display()
-    );
-    path
-}
+use crate::{
+    daemon::Daemon,
+    scripts::{ends_with_ok, in_tests},
+};
 
 /// Runs a client's script with the daemon's address; it ends with "ok".
 fn run(mut command: Command, script: &str) {
@@ -24,26 +15,21 @@ fn run(mut command: Command, script: &str) {
         "--set",
         "http.listen=127.0.0.1:0",
     ]);
-    let script = here("it/eureka").join(script);
-    let output = command.arg(script).arg(&daemon.url).output().unwrap();
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(
-        output.status.success() && stdout.ends_with("ok\n"),
-        "steps done:\n{stdout}\n{stderr}"
-    );
+    let script = in_tests("it/eureka").join(script);
+    ends_with_ok(command.arg(script).arg(&daemon.url));
 }
 
 #[test]
 fn py_eureka_client() {
-    run(Command::new(here(".local/python/bin/python")), "journey.py");
+    run(
+        Command::new(in_tests(".local/python/bin/python")),
+        "journey.py",
+    );
 }
 
 #[test]
 fn eureka_js_client() {
     let mut node = Command::new("node");
-    node.env("NODE_PATH", here(".local/eureka/node_modules"));
+    node.env("NODE_PATH", in_tests(".local/eureka/node_modules"));
     run(node, "journey.js");
 }

@@ -27,6 +27,7 @@ mod page;
 mod prometheus;
 mod rabbitmq;
 mod run;
+mod scripts;
 mod security;
 mod store;
 mod tls;

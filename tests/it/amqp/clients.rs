@@ -17,40 +17,19 @@ use lapin::{
 };
 
 use super::target::target;
+use crate::scripts::{ends_with_ok, in_tests};
 
 pub(super) fn from_setup(path: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/.local")
-        .join(path);
-    assert!(
-        path.exists(),
-        "{} is missing: run tests/setup",
-        path.display()
-    );
-    path
+    in_tests(&format!(".local/{path}"))
 }
 
 /// The path of a client's script.
 pub(super) fn script(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/it/amqp/clients")
-        .join(name)
+    in_tests("it/amqp/clients").join(name)
 }
 
 fn run(mut command: Command, name: &str) {
-    let output = command
-        .arg(script(name))
-        .arg(target().url("guest"))
-        .output()
-        .unwrap();
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(
-        output.status.success() && stdout.ends_with("ok\n"),
-        "steps done:\n{stdout}\n{stderr}"
-    );
+    ends_with_ok(command.arg(script(name)).arg(target().url("guest")));
 }
 
 #[test]

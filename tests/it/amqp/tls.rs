@@ -18,7 +18,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::clients::from_setup;
+use super::clients::{from_setup, script};
+use crate::scripts::ends_with_ok;
 
 /// A root, a server's certificate and those of two clients below it, and a client's that nobody vouches for.
 pub(crate) fn write_certificates(folder: &Path) {
@@ -140,20 +141,11 @@ impl Door {
 #[tokio::test]
 async fn pika_logs_in_by_password_and_by_certificate() {
     let door = Door::open().await;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/amqp/clients/tls.py");
     let mut command = Command::new(from_setup("python/bin/python"));
-    command.arg(script).arg(door.port.to_string());
+    command.arg(script("tls.py")).arg(door.port.to_string());
     command.arg(door.folder.path());
-    let ran = tokio::task::spawn_blocking(move || command.output().unwrap());
-    let output = ran.await.unwrap();
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(
-        output.status.success() && stdout.ends_with("ok\n"),
-        "steps done:\n{stdout}\n{stderr}"
-    );
+    let ran = tokio::task::spawn_blocking(move || ends_with_ok(&mut command));
+    ran.await.unwrap();
     door.shut().await;
 }
 
