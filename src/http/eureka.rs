@@ -17,7 +17,6 @@ use axum::{
 pub(in crate::http) use self::apps::EurekaAnswers;
 pub use self::draft::EurekaDraft;
 use super::state::AppState;
-use crate::catalog::{Caller, Door};
 
 /// The paths under which the operations are: that of Spring Cloud and of others, and Netflix' own.
 const PREFIXES: [&str; 2] = ["/eureka", "/eureka/v2"];
@@ -87,14 +86,6 @@ fn routes_under(prefix: &str) -> impl Iterator<Item = EurekaRoute> {
         path: format!("{prefix}{path}"),
         endpoint,
     })
-}
-
-/// A client of this door as the catalog knows it.
-fn by_eureka(caller: Caller) -> Caller {
-    Caller {
-        door: Door::Eureka,
-        ..caller
-    }
 }
 
 /// Whether a service is the one that clients call by this app name: names of apps have no case.

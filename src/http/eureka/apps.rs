@@ -28,7 +28,7 @@ const DELTA_MS: i64 = 180_000;
 const AGE_MAX: Duration = Duration::from_secs(5);
 /// Events that are read at once.
 const EVENTS_AT_ONCE: usize = 1000;
-/// Instances that are encoded before other tasks of the thread get a turn.
+/// Instances that are read or encoded before other tasks of the thread get a turn.
 const AT_ONCE: usize = 256;
 
 /// An instance in an answer, and its change.
@@ -41,37 +41,46 @@ pub(super) struct AppList(BTreeMap<String, Vec<ShownInstance>>);
 impl AppList {
     /// Every instance that the caller sees.
     pub(super) fn of(snapshot: &Snapshot) -> Self {
+        Self::of_services(snapshot, |_| true)
+    }
+
+    /// The instances of one app.
+    pub(super) fn of_app(snapshot: &Snapshot, app: &str) -> Self {
+        Self::of_services(snapshot, |service| super::is_app(service, app))
+    }
+
+    fn of_services(snapshot: &Snapshot, is_wanted: impl Fn(&str) -> bool) -> Self {
         let mut list = Self::default();
         for (service, view) in &snapshot.services {
-            if service.name().as_str() != CANARY {
-                for instance in view.instances.values() {
-                    list.add(instance, "ADDED");
-                }
+            let name = service.name().as_str();
+            if name != CANARY && is_wanted(name) {
+                let instances = view.instances.values();
+                let added = instances.map(|instance| (Arc::clone(instance), "ADDED"));
+                list.shown_of(name).extend(added);
             }
         }
         list
     }
 
     /// The instances that have this virtual address.
-    pub(super) fn of_vip(snapshot: &Snapshot, field: &str, vip: &str) -> Self {
-        let mut list = Self::of(snapshot);
-        for shown in list.0.values_mut() {
-            shown.retain(|(instance, _)| InstanceView::new(instance).has_vip(field, vip));
+    pub(super) async fn of_vip(snapshot: &Snapshot, field: &str, vip: &str) -> Self {
+        let mut found = Self::default();
+        for (at, (instance, action)) in Self::of(snapshot).0.values().flatten().enumerate() {
+            take_turns(at).await;
+            if InstanceView::new(instance).has_vip(field, vip) {
+                found.add(instance, action);
+            }
         }
-        list.0.retain(|_, shown| !shown.is_empty());
-        list
+        found
     }
 
-    /// The instances of one app.
-    pub(super) fn of_app(snapshot: &Snapshot, app: &str) -> Self {
-        let mut list = Self::of(snapshot);
-        list.0.retain(|name, _| super::is_app(name, app));
-        list
+    /// The instances of the app that a service is.
+    fn shown_of(&mut self, service: &str) -> &mut Vec<ShownInstance> {
+        self.0.entry(service.to_uppercase()).or_default()
     }
 
     fn add(&mut self, instance: &Arc<Instance>, action: &'static str) {
-        let app = instance.name().as_str().to_uppercase();
-        let shown = self.0.entry(app).or_default();
+        let shown = self.shown_of(instance.name().as_str());
         shown.push((Arc::clone(instance), action));
     }
 
@@ -131,13 +140,18 @@ impl AppList {
     }
 }
 
+/// Lets other tasks of the thread have a turn after each part of a long list.
+async fn take_turns(at: usize) {
+    if at % AT_ONCE == AT_ONCE - 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn write_app(out: &mut BodyWriter, catalog: &Catalog, app: &str, shown: &[ShownInstance]) {
     out.text("name", app);
     out.open_list("instance");
     for (at, (instance, action)) in shown.iter().enumerate() {
-        if at % AT_ONCE == AT_ONCE - 1 {
-            tokio::task::yield_now().await;
-        }
+        take_turns(at).await;
         let moment = ViewMoment {
             renewed: catalog.last_heartbeat(instance),
             action,
@@ -164,7 +178,7 @@ pub(super) fn one(catalog: &Catalog, instance: &Instance, format: BodyFormat) ->
 
 /// What has changed lately: each instance once, with its last change. When the log does not reach back far enough, all
 /// instances count as changed; a client that missed a removal sees that the hash codes differ, and reads everything.
-fn changed(
+async fn changed(
     registry: &Registry,
     snapshot: &Snapshot,
     sight: &Sight,
@@ -192,6 +206,7 @@ fn changed(
                 last.insert((name.clone(), id.clone()), event);
             }
         }
+        tokio::task::yield_now().await;
     }
     for event in last.into_values() {
         let Some(instance) = &event.instance else {
@@ -298,7 +313,10 @@ async fn made(
     let list = match question {
         AppsQuestion::All => all,
         // The log has moved on while it was read: everything is an answer too.
-        AppsQuestion::Delta => changed(registry, &snapshot, sight, catalog.now()).unwrap_or(all),
+        AppsQuestion::Delta => {
+            let changed = changed(registry, &snapshot, sight, catalog.now()).await;
+            changed.unwrap_or(all)
+        }
     };
     list.write(catalog, format, (version, &code)).await.into()
 }

@@ -11,7 +11,6 @@ use serde_json::{Map, Value};
 
 use super::{
     apps::{self, AppList, AppsQuestion},
-    by_eureka,
     draft::{EurekaDraft, OWN, scoped_id, status},
     is_app,
     view::InstanceView,
@@ -20,7 +19,7 @@ use super::{
 use crate::{
     api::{self, Problem},
     catalog::{
-        self, Caller, Deregister, LiftOverride, PatchInstance, RegisterReported, SetOverride,
+        self, Caller, Deregister, Door, LiftOverride, PatchInstance, RegisterReported, SetOverride,
     },
     http::{
         answer::{EndpointResult, HttpProblem},
@@ -107,8 +106,7 @@ pub(super) async fn instance_of_app(
     of: Name,
     headers: HeaderMap,
 ) -> EndpointResult {
-    let caller = by_eureka(caller(&peer));
-    let known = find(&shared, &caller, &of)?;
+    let (_, known) = find(&shared, &peer, &of)?;
     let format = format(&headers);
     Ok(answer(format, apps::one(&shared.catalog, &known, format)))
 }
@@ -120,7 +118,7 @@ pub(super) async fn instance(
     id: Name,
     headers: HeaderMap,
 ) -> EndpointResult {
-    let known = shared.catalog.instance(&caller(&peer), id.as_str());
+    let known = shared.catalog.instance(&client(&peer), id.as_str());
     let known = known.ok_or_else(|| unknown(id.as_str()))?;
     let format = format(&headers);
     Ok(answer(format, apps::one(&shared.catalog, &known, format)))
@@ -154,7 +152,7 @@ async fn of_vip(
     headers: &HeaderMap,
 ) -> EndpointResult {
     let snapshot = shared.sight(peer).of(shared.registry.snapshot());
-    let list = AppList::of_vip(&snapshot, field, vip);
+    let list = AppList::of_vip(&snapshot, field, vip).await;
     if list.is_empty() {
         let vip: String = vip.chars().take(200).collect();
         let detail = format!("there is no instance with the {field} \"{vip}\"");
@@ -174,7 +172,7 @@ pub(super) async fn register(
     app: Name,
     BodyBytes(body): BodyBytes,
 ) -> EndpointResult {
-    let (app, caller) = (app.as_str(), by_eureka(caller(&peer)));
+    let (app, caller) = (app.as_str(), client(&peer));
     let draft = EurekaDraft::read(app, &body)?;
     let id = registry_id(&shared, app, &draft.id);
     if let Some(known) = shared.catalog.instance(&caller, &id)
@@ -203,8 +201,7 @@ pub(super) async fn renew(
     of: Name,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
-    let caller = by_eureka(caller(&peer));
-    let known = find(&shared, &caller, &of)?;
+    let (caller, known) = find(&shared, &peer, &of)?;
     let dirty = match parameter(query.as_deref(), "lastDirtyTimestamp") {
         Some(text) => Some(text.parse::<i64>().map_err(|_| {
             let message = format!("must be a whole number of milliseconds, not \"{text}\"");
@@ -228,8 +225,7 @@ pub(super) async fn cancel(
     peer: HttpPeer,
     of: Name,
 ) -> EndpointResult {
-    let caller = by_eureka(caller(&peer));
-    let known = find(&shared, &caller, &of)?;
+    let (caller, known) = find(&shared, &peer, &of)?;
     let command = Deregister {
         service_id: known.id().as_str().into(),
         incarnation: None,
@@ -246,8 +242,7 @@ pub(super) async fn set_status(
     of: Name,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
-    let caller = by_eureka(caller(&peer));
-    let known = find(&shared, &caller, &of)?;
+    let (caller, known) = find(&shared, &peer, &of)?;
     let value = parameter(query.as_deref(), "value").unwrap_or_default();
     let wanted = match &*value {
         "UP" => return lift(&shared, &caller, &known, Some(Status::Healthy)).await,
@@ -276,8 +271,7 @@ pub(super) async fn lift_status(
     of: Name,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
-    let caller = by_eureka(caller(&peer));
-    let known = find(&shared, &caller, &of)?;
+    let (caller, known) = find(&shared, &peer, &of)?;
     let value = parameter(query.as_deref(), "value");
     let reported = value.map(|value| status(&value));
     let reported = reported.filter(|status| *status != Status::Unknown);
@@ -317,8 +311,7 @@ pub(super) async fn metadata(
     of: Name,
     RawQuery(query): RawQuery,
 ) -> EndpointResult {
-    let caller = by_eureka(caller(&peer));
-    let known = find(&shared, &caller, &of)?;
+    let (caller, known) = find(&shared, &peer, &of)?;
     let mut added = Map::new();
     for (key, value) in api::pairs(query.as_deref().unwrap_or_default()) {
         if key == OWN {
@@ -343,25 +336,40 @@ pub(super) async fn metadata(
     Ok(empty(StatusCode::OK))
 }
 
-/// The instance that a path names: ids of Eureka belong to an app.
-fn find(shared: &AppState, caller: &Caller, of: &Name) -> Result<Arc<Instance>, HttpProblem> {
+/// The client as the catalog knows it.
+fn client(peer: &HttpPeer) -> Caller {
+    Caller {
+        door: Door::Eureka,
+        ..caller(peer)
+    }
+}
+
+/// The client, and the instance that a path names: ids of Eureka belong to an app.
+fn find(
+    shared: &AppState,
+    peer: &HttpPeer,
+    of: &Name,
+) -> Result<(Caller, Arc<Instance>), HttpProblem> {
+    let caller = client(peer);
     let (app, id) = (of.as_str(), of.second());
     let known = |id: &str| {
-        let known = shared.catalog.instance(caller, id);
+        let known = shared.catalog.instance(&caller, id);
         known.filter(|known| is_app(known.name().as_str(), app))
     };
     let found = known(id).or_else(|| known(&scoped_id(app, id)));
-    found.ok_or_else(|| unknown(id))
+    let found = found.ok_or_else(|| unknown(id))?;
+    Ok((caller, found))
 }
 
-/// The id under which an instance is registered: its own, unless an instance of another app has that.
+/// The id under which an instance is registered: its own, unless an instance of another app has that. One that is
+/// registered under its scoped id keeps it.
 fn registry_id(shared: &AppState, app: &str, id: &str) -> String {
+    let is_of_app = |id: &str| {
+        let known = shared.registry.instance(id)?;
+        Some(is_app(known.name().as_str(), app))
+    };
     let scoped = scoped_id(app, id);
-    let of_other = shared
-        .registry
-        .instance(id)
-        .is_some_and(|known| !is_app(known.name().as_str(), app));
-    match of_other || shared.registry.instance(&scoped).is_some() {
+    match is_of_app(id) == Some(false) || is_of_app(&scoped) == Some(true) {
         true => scoped,
         false => id.to_owned(),
     }

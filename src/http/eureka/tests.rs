@@ -453,6 +453,16 @@ async fn ids_belong_to_an_app() {
     api.expect(404, "GET", "/services/host-a", "").await;
     api.expect(200, "DELETE", "/eureka/apps/STOCK/host-a", "")
         .await;
+    // An id of another app that looks like a scoped one is not taken over.
+    register(&api, "stock:host-a", "ORDERS", "UP", 1).await;
+    register(&api, "host-a", "STOCK", "UP", 1).await;
+    for (id, app) in [("stock:host-a", "orders"), ("host-a", "stock")] {
+        let path = format!("/services/{id}");
+        let ours = api.expect(200, "GET", &path, "").await;
+        assert_eq!(ours.json["service_name"], app, "{id}");
+        api.expect(200, "DELETE", &format!("/eureka/apps/{app}/{id}"), "")
+            .await;
+    }
     assert_eq!(
         api.expect(200, "GET", "/services", "").await.json,
         json!({})
