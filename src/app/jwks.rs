@@ -37,7 +37,7 @@ pub(super) async fn follow(identities: Identities, client: Client, stop: Cancell
             read = read(&client, &source) => read,
         };
         let set = read.and_then(|text| {
-            let set = identities.set_jwks(&text);
+            let set = identities.set_jwks(&source, &text);
             set.map_err(|error| chain(&error))
         });
         let mut pause = source.refresh;

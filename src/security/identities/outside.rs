@@ -65,15 +65,15 @@ impl Identities {
         self.0.jwt.load().as_ref().map(|jwt| jwt.source())
     }
 
-    /// Takes the keys of the identity provider into use: how many there are. What was recognised by a key that is
-    /// gone ends.
+    /// Takes the keys of the identity provider into use, which were read from `source`: how many there are. What was
+    /// recognised by a key that is gone ends. Keys from a source that a reload has replaced are dropped.
     ///
     /// # Errors
     /// They can't be used; the ones before stay.
-    pub fn set_jwks(&self, text: &[u8]) -> Result<usize, JwksError> {
+    pub fn set_jwks(&self, source: &JwksSource, text: &[u8]) -> Result<usize, JwksError> {
         match &*self.0.jwt.load() {
-            Some(jwt) => jwt.set_keys(text),
-            None => Ok(0),
+            Some(jwt) if jwt.source().place == source.place => jwt.set_keys(text),
+            _ => Ok(0),
         }
     }
 

@@ -4,7 +4,7 @@ use rcgen::KeyPair;
 use serde_json::json;
 
 use super::*;
-use crate::security::{Protected, Right};
+use crate::security::{Identities, NoTokenRows, Protected, Right};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 /// The same in seconds.
@@ -241,4 +241,22 @@ fn policies_come_from_a_path_of_claims() {
     ] {
         assert_eq!(values(claim(claims, path)), expected, "{path}");
     }
+}
+
+#[test]
+fn keys_of_a_place_that_a_reload_has_replaced_are_dropped() {
+    let signer = Signer::new("one");
+    let (keys, token) = (set(&[signer.jwk()]), signer.sign(&claims(|_| ())));
+    let mut config = configuration();
+    let rows = Arc::new(NoTokenRows);
+    let loaded = Identities::load(&config, None, Vec::new(), rows, NOW);
+    let (identities, _) = loaded.unwrap();
+    let old = identities.jwks_source().unwrap();
+    config.jwt.jwks_url = "https://other.example.com/keys".to_owned();
+    identities.reload(&config).unwrap();
+    assert_eq!(identities.set_jwks(&old, &keys).unwrap(), 0);
+    assert!(identities.known(&token, NOW).is_none());
+    let new = identities.jwks_source().unwrap();
+    assert_eq!(identities.set_jwks(&new, &keys).unwrap(), 1);
+    assert!(identities.known(&token, NOW).is_some());
 }
