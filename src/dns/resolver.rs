@@ -189,14 +189,12 @@ impl DnsResolver {
         if place.subject == Subject::Outside {
             return self.outside(query);
         }
-        let is_registered = matches!(
-            place.subject,
-            Subject::Service { .. } | Subject::Node(_) | Subject::Reverse(_)
-        );
-        match &self.sight {
-            None if is_registered => only(ResponseCode::Refused),
-            None => self.inside(query, &place, &Sight::All),
-            Some(sight) => self.inside(query, &place, sight),
+        match (&self.sight, &place.subject) {
+            (Some(sight), _) => self.inside(query, &place, sight),
+            (None, Subject::Service { .. } | Subject::Node(_)) => only(ResponseCode::Refused),
+            // No service may be named, but another server may know the address.
+            (None, Subject::Reverse(_)) => self.outside(query),
+            (None, _) => self.inside(query, &place, &Sight::All),
         }
     }
 

@@ -46,17 +46,26 @@ impl DatagramServer {
                     return;
                 },
             }
-            for _ in 0..BATCH {
-                match self.socket.try_recv_from(&mut message) {
-                    Ok((length, peer)) => {
-                        self.take(&message[..length], peer, &mut buffer, &mut forwards);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    // The error of an earlier answer, which its client did not take.
-                    Err(_) => (),
-                }
-            }
+            self.take_batch(&mut message, &mut buffer, &mut forwards);
             tokio::task::yield_now().await;
+        }
+    }
+
+    fn take_batch(
+        &self,
+        message: &mut [u8],
+        buffer: &mut AnswerBuffer,
+        forwards: &mut JoinSet<()>,
+    ) {
+        // All that are done: one batch may begin many.
+        while forwards.try_join_next().is_some() {}
+        for _ in 0..BATCH {
+            match self.socket.try_recv_from(message) {
+                Ok((length, peer)) => self.take(&message[..length], peer, buffer, forwards),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // The error of an earlier answer, which its client did not take.
+                Err(_) => (),
+            }
         }
     }
 
@@ -114,4 +123,83 @@ pub(super) fn handle(
         *buffer = AnswerBuffer::default();
         resolver.fail(message, over, buffer)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, time::Duration};
+
+    use hickory_proto::rr::RecordType;
+
+    use super::*;
+    use crate::{
+        dns::{
+            metrics::DnsMetrics,
+            query::FLAG_ANSWER,
+            testing::{Fixture, query},
+        },
+        telemetry::Metrics,
+    };
+
+    const BURST: usize = 16;
+
+    async fn socket() -> (UdpSocket, SocketAddr) {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
+    /// Gives each question back as its answer.
+    async fn recurse(socket: UdpSocket) {
+        let mut message = [0; 512];
+        loop {
+            let (length, peer) = socket.recv_from(&mut message).await.unwrap();
+            message[2] |= FLAG_ANSWER.to_be_bytes()[0];
+            socket.send_to(&message[..length], peer).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn forwarded_queries_that_are_done_take_no_memory() {
+        let (recursor, recursor_address) = socket().await;
+        let mut others = JoinSet::new();
+        others.spawn(recurse(recursor));
+        let fixture = Fixture::new(|config| config.recursors = vec![recursor_address]);
+        let patience = Duration::from_secs(10);
+        let metrics = DnsMetrics::new(&Metrics::default());
+        let forwarder = Forwarder::new(vec![recursor_address], patience, 512, metrics);
+        let (own, own_address) = socket().await;
+        let server = DatagramServer {
+            socket: Arc::new(own),
+            resolver: Arc::new(fixture.resolver),
+            forwarder: Some(Arc::new(forwarder)),
+        };
+        let (client, _) = socket().await;
+        client.connect(own_address).await.unwrap();
+        let mut question = query("example.com.", RecordType::A);
+        question.metadata.recursion_desired = true;
+        let question = question.to_vec().unwrap();
+        let mut forwards = JoinSet::new();
+        let (mut message, mut buffer) = (vec![0; QUERY_BYTES_MAX], AnswerBuffer::default());
+        for _ in 0..8 {
+            for _ in 0..BURST {
+                client.send(&question).await.unwrap();
+            }
+            let mut answered = 0;
+            while answered < BURST {
+                let mut answer = [0; 512];
+                tokio::select! {
+                    given = client.recv(&mut answer) => {
+                        given.unwrap();
+                        answered += 1;
+                    }
+                    ready = server.socket.readable() => {
+                        ready.unwrap();
+                        server.take_batch(&mut message, &mut buffer, &mut forwards);
+                    }
+                }
+            }
+        }
+        assert!(forwards.len() <= 2 * BURST, "{}", forwards.len());
+    }
 }

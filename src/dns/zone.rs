@@ -178,6 +178,7 @@ impl Zone {
             // A name with an alias has no other records (RFC 1034, section 3.6.2).
             Some(Host::Named(host)) => {
                 answer.push(self.node_ttl, &Data::Cname(&host));
+                answer.only_one = true;
                 return answer;
             }
             _ => (),

@@ -4,10 +4,13 @@ use hickory_proto::{op::Message, rr::RecordType as Kind};
 use proptest::prelude::*;
 
 use self::messages::filled_with;
-use super::Carrier;
+use super::{Carrier, Handled};
 use crate::{
     catalog::Sight,
-    dns::testing::{Fixture, lines, query, registration},
+    dns::{
+        response::AnswerBuffer,
+        testing::{Fixture, lines, query, registration},
+    },
     model::{Metadata, OverrideStatus, Registration},
     security::{NamePattern, PolicyRule, Principal, Protected, Right, RuleSet},
 };
@@ -358,6 +361,39 @@ fn a_policy_decides_which_services_exist() {
         }
         assert_eq!(fixture.lines("e.node.musterd.", Kind::A)[0], named);
         assert_eq!(fixture.lines("musterd.", Kind::NS).len(), 2);
+    }
+}
+
+#[test]
+fn what_another_server_knows_is_left_to_it() {
+    for (sight, name, kind, expected) in [
+        (Some(Sight::All), "e.node.musterd.", Kind::A, Handled::Alias),
+        (
+            Some(Sight::All),
+            "e.node.musterd.",
+            Kind::TXT,
+            Handled::Answered,
+        ),
+        (
+            Some(Sight::All),
+            "named.service.musterd.",
+            Kind::A,
+            Handled::Alias,
+        ),
+        // Nothing that is registered may be shown here.
+        (None, "1.2.0.10.in-addr.arpa.", Kind::PTR, Handled::Forward),
+        (None, "e.node.musterd.", Kind::A, Handled::Answered),
+    ] {
+        let fixture = Fixture::seen_by(sight, |config| {
+            config.recursors = vec!["192.0.2.53:53".parse().unwrap()];
+        });
+        fixture.add("e", "named", "db.example.com");
+        let mut message = query(name, kind);
+        message.metadata.recursion_desired = true;
+        let message = message.to_vec().unwrap();
+        let mut buffer = AnswerBuffer::default();
+        let handled = fixture.resolver.handle(&message, Carrier::Udp, &mut buffer);
+        assert_eq!(handled, expected, "{name} {kind}");
     }
 }
 
