@@ -16,6 +16,10 @@ const PATTERN_MEMORY_MAX: usize = 1 << 20;
 /// The most policies of a vhost.
 pub const POLICIES_MAX: usize = 1000;
 
+/// Steps that it costs to try one pattern, and the bytes of a name that cost one more.
+const STEPS_EACH: usize = 2;
+const BYTES_PER_STEP: usize = 64;
+
 /// Which queues a policy is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum AppliesTo {
@@ -300,6 +304,11 @@ impl PolicySet {
     /// One by its name.
     pub fn get(&self, name: &str) -> Option<&QueuePolicy> {
         self.by_name.get(name)
+    }
+
+    /// Steps that it costs to look for the policy of a queue with this name.
+    pub fn steps(&self, name: &[u8]) -> usize {
+        self.by_name.len() * (STEPS_EACH + name.len() / BYTES_PER_STEP)
     }
 
     /// The policy that counts for a queue, with its name: of those that match, the one with the highest priority.

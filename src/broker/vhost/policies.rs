@@ -11,7 +11,7 @@ use crate::broker::{
     },
 };
 
-/// Steps that it costs to look for the policy of a queue.
+/// Steps that it costs to read the arguments of a queue again.
 const STEPS: usize = 50;
 
 impl Vhost {
@@ -29,7 +29,7 @@ impl Vhost {
                 next = Some(id.place());
                 break;
             }
-            self.budget.spend(STEPS);
+            self.budget.spend(STEPS + self.policies.steps(&queue.name));
             if let Some(settings) = declared(queue) {
                 part.push((id, settings));
             }
@@ -45,7 +45,8 @@ impl Vhost {
     }
 
     /// The settings of a new queue.
-    pub(super) fn follow_in(&self, queue: &mut Queue) {
+    pub(super) fn follow_in(&mut self, queue: &mut Queue) {
+        self.budget.spend(self.policies.steps(&queue.name));
         self.policies.apply(&queue.name, &mut queue.settings);
     }
 }

@@ -5,11 +5,11 @@ use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::{NoPolicyRows, PolicyRefused, PolicyRows};
+use super::{NoPolicyRows, PolicyRefused, PolicyRows, turn};
 use crate::broker::{
     Broker, Config,
     local::{LocalChannel, LocalPublish},
-    policy::PolicySource,
+    policy::{PolicySet, PolicySource, QueuePolicy},
     wire::{ShortStr, method::queue::Declare, properties::PropertyList},
 };
 
@@ -72,6 +72,31 @@ async fn queues_follow_a_policy_before_and_after_they_are_declared() {
     assert_eq!(broker.set_policy("/", "short", None).await, Ok(false));
     publish(&mut channel, "jobs.old", 5).await;
     assert_eq!(waiting(&broker, "jobs.old").await, 8);
+}
+
+#[tokio::test]
+async fn a_turn_counts_the_patterns_that_are_tried() {
+    let broker = broker();
+    let mut channel = broker.local("/").unwrap().open();
+    for number in 0..200 {
+        declare(&mut channel, &format!("jobs.{number}")).await;
+    }
+    let policy = json!({"pattern": "^other", "definition": {"expires": 1000}});
+    let source = PolicySource::read(policy.as_object().unwrap()).unwrap();
+    let mut set = PolicySet::default();
+    for number in 0..100 {
+        let policy = QueuePolicy::new(source.clone()).unwrap();
+        set = set.with(&number.to_string(), Some(policy)).unwrap();
+    }
+    let cell = broker.shared().vhost("/").unwrap();
+    cell.lock().set_policies(Arc::new(set));
+    let (mut turns, mut from) = (0, Some(0));
+    while let Some(at) = from {
+        from = turn(&cell, at);
+        turns += 1;
+    }
+    // 20,000 patterns of at least two steps each.
+    assert!(turns >= 3, "{turns}");
 }
 
 #[tokio::test]
