@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::runtime::Handle;
 
-use super::{AppError, ClientRequests, doors::default_or_configured};
+use super::{
+    AppError, ClientRequests,
+    doors::{default_or_configured, is_configured},
+};
 use crate::{
     config::Config,
     http::{BindError, ConsulApp, ConsulConfig, HttpApp},
@@ -24,7 +27,8 @@ pub(super) async fn open(
     if listen.is_empty() {
         return Ok(None);
     }
-    let is_wanted = config.given.has("consul.listen") || *listen != ConsulConfig::default().listen;
+    let default = ConsulConfig::default().listen;
+    let is_wanted = is_configured(config, "consul.listen", listen, &default);
     let is_taken = |error: &BindError| matches!(error, BindError::Listen { .. });
     let bound = ConsulApp::bind(&config.consul).await;
     let Some(bound) = default_or_configured("consul.listen", is_wanted, bound, is_taken)? else {

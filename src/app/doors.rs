@@ -134,11 +134,11 @@ async fn open_dns(
     if config.dns.listen.is_empty() {
         return Ok(None);
     }
-    let is_wanted =
-        config.given.has("dns.listen") || config.dns.listen != dns::Config::default().listen;
     let threads = config.threads.http(cores());
     let bound = dns::bind(&config.dns, threads).await;
     let is_taken = |error: &DnsError| matches!(error, DnsError::Listen { .. });
+    let default = dns::Config::default().listen;
+    let is_wanted = is_configured(config, "dns.listen", &config.dns.listen, &default);
     let Some(bound) = default_or_configured("dns.listen", is_wanted, bound, is_taken)? else {
         return Ok(None);
     };
@@ -164,6 +164,11 @@ async fn open_dns(
     let door = DnsDoor::new(&config.dns, DATACENTER, bound, catalog, sight, metrics);
     tasks.spawn_on(runtime, Stage::Source, "dns", |stop| door.serve(stop));
     Ok(Some(address))
+}
+
+/// Whether somebody chose the address of a door, be it the default one.
+pub(super) fn is_configured(config: &Config, key: &str, listen: &str, default: &str) -> bool {
+    config.given.has(key) || listen != default
 }
 
 /// What was bound. If the address is the default and its port is taken, the door stays closed.

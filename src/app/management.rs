@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::runtime::Handle;
 
-use super::AppError;
+use super::{
+    AppError,
+    doors::{default_or_configured, is_configured},
+};
 use crate::{
     broker::{Listening, config::MANAGEMENT_LISTEN},
     config::Config,
@@ -43,16 +46,12 @@ pub(super) async fn open(
     let (Some(listening), Some(monitor), false) = (listening, monitor, listen.is_empty()) else {
         return Ok(None);
     };
-    let bound = match http::bind_management(listen).await {
-        Ok(bound) => bound,
-        Err(BindError::Listen { source, .. }) if listen == MANAGEMENT_LISTEN => {
-            tracing::warn!(
-                "the management API stays off: {listen} cannot be listened on ({source}); set \
-                 broker.management_listen to another address, or to \"\" to switch it off"
-            );
-            return Ok(None);
-        }
-        Err(error) => return Err(error.into()),
+    let key = "broker.management_listen";
+    let is_wanted = is_configured(config, key, listen, MANAGEMENT_LISTEN);
+    let is_taken = |error: &BindError| matches!(error, BindError::Listen { .. });
+    let bound = http::bind_management(listen).await;
+    let Some(bound) = default_or_configured(key, is_wanted, bound, is_taken)? else {
+        return Ok(None);
     };
     let address = bound.local_addr();
     let addresses = BrokerAddresses {
