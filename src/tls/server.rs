@@ -10,7 +10,7 @@ use rustls::{
 };
 use serde::Deserialize;
 
-use super::{TlsError, pem::PemFile};
+use super::{TlsError, names::end_of, pem::PemFile};
 
 /// The lowest version of TLS that a server accepts.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -79,13 +79,16 @@ pub(super) struct ServerContents {
 pub(super) type ClientVerifier = Arc<dyn ClientCertVerifier>;
 
 impl ServerFiles {
-    /// Reads the files and joins them.
+    /// Reads the files and joins them. Also when the server's certificate ends, in seconds since 1970.
     ///
     /// # Errors
     /// The first file that cannot be used.
-    pub fn server(&self) -> Result<Arc<ServerConfig>, TlsError> {
-        let (server, _) = self.join(&self.read()?)?;
-        Ok(server)
+    pub fn server(&self) -> Result<(Arc<ServerConfig>, u64), TlsError> {
+        let contents = self.read()?;
+        let (server, _) = self.join(&contents)?;
+        let certificates = contents.certificate.certificates()?;
+        let end = certificates.first().map_or(0, |own| end_of(own));
+        Ok((server, end))
     }
 
     /// Whether a client without a certificate is refused.

@@ -169,7 +169,11 @@ async fn metrics_have_rabbitmqs_names_beside_our_own() {
 
 /// The code with which a daemon with these arguments ends at its start.
 fn ends(arguments: &[&str]) -> (Option<i32>, String) {
-    let output = musterd(arguments).output().unwrap();
+    ended(&mut musterd(arguments))
+}
+
+fn ended(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
     (
         output.status.code(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -183,6 +187,62 @@ fn a_configured_address_that_is_taken_ends_the_start() {
     let (code, log) = ends(&["--set", &listen]);
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("broker.management_listen"), "{log}");
+}
+
+/// Alone with the default port: other tests do not use it.
+#[test]
+fn the_default_address_that_is_taken_is_a_warning_unless_it_is_configured() {
+    // Another program of this machine may have it, which is the same for the daemon.
+    let taken = std::net::TcpListener::bind("127.0.0.1:15672");
+    let started = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_musterd"));
+        let shut = [
+            "http.listen=127.0.0.1:0",
+            "broker.listen=127.0.0.1:0",
+            "consul.listen=",
+            "dns.listen=",
+            "store.path=",
+            "log.format=json",
+        ];
+        for key in shut.iter().chain(more) {
+            command.args(["--set", key]);
+        }
+        command
+    };
+    let (code, log) = ended(&mut started(&["broker.management_listen=127.0.0.1:15672"]));
+    assert_eq!(code, Some(1), "{log}");
+    let daemon = Daemon::run(&mut started(&[]));
+    let about = |line: &Value| {
+        let text = line["message"].as_str().unwrap_or_default();
+        text.contains("broker.management_listen is not configured")
+    };
+    assert!(daemon.first.iter().any(about) || about(&daemon.logged(about)));
+    drop(taken);
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_fails_its_check() {
+    let check = "/api/health/checks/certificate-expiration";
+    let plain = Managed::start(&[]);
+    for (period, code) in [("10/years", 200), ("x/years", 400), ("1/hours", 400)] {
+        let path = format!("{check}/{period}");
+        assert_eq!(plain.get(&path, "guest").await.0, code, "{period}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join("tls").join(name).display().to_string();
+    let made = Command::new(env!("CARGO_BIN_EXE_musterd"))
+        .args(["tls", "self-signed", "--dir", &path("")])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let certificate = format!("broker.tls.certificate={}", path("server.pem"));
+    let key = format!("broker.tls.key={}", path("server.key"));
+    let listen = "broker.tls.listen=127.0.0.1:0";
+    let managed = Managed::start(&["--set", &certificate, "--set", &key, "--set", listen]);
+    for (period, code) in [("1/weeks", 200), ("11/months", 200), ("2/years", 503)] {
+        let (given, answer) = managed.get(&format!("{check}/{period}"), "guest").await;
+        assert_eq!(given, code, "{period}: {answer}");
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ pub(super) struct Encryption {
     pub(super) acceptor: TlsAcceptor,
     /// Which part of a client's certificate names the user.
     pub(super) user_from: UserFrom,
+    /// When the server's certificate ends, in seconds since 1970.
+    pub(super) certificate_end: u64,
 }
 
 impl std::fmt::Debug for Encryption {
@@ -37,9 +39,11 @@ impl Encryption {
         if config.listen.is_empty() {
             return Ok(None);
         }
+        let (server, certificate_end) = config.files()?.server()?;
         Ok(Some(Self {
-            acceptor: TlsAcceptor::from(config.files()?.server()?),
+            acceptor: TlsAcceptor::from(server),
             user_from: config.user_from,
+            certificate_end,
         }))
     }
 }

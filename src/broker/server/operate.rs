@@ -57,6 +57,12 @@ impl Broker {
         access.mechanisms.iter().map(|one| one.name()).collect()
     }
 
+    /// When the certificate of the encrypted listener ends, in seconds since 1970; none without such a listener.
+    pub fn certificate_end(&self) -> Option<u64> {
+        let access = self.shared.access.load();
+        access.encryption.as_ref().map(|one| one.certificate_end)
+    }
+
     /// Does something over a channel of a user, on the broker's threads.
     ///
     /// # Errors

@@ -82,7 +82,8 @@ impl Site {
 }
 
 fn server(config: &Config) -> Result<Arc<rustls::ServerConfig>, crate::tls::TlsError> {
-    config.files()?.server()
+    let (server, _) = config.files()?.server()?;
+    Ok(server)
 }
 
 /// Shakes hands and sends eight bytes; the user that the client's certificate names.

@@ -43,14 +43,13 @@ async fn found(ask: &Ask, vhost: Option<&str>, name: &str) -> Vec<BindingView> {
         arguments: ArgumentsView(Table::EMPTY),
     }));
     bindings.retain(|binding| ask.sees(&binding.vhost));
-    bindings.sort_by(|one, other| {
-        let key = |of: &BindingView| {
-            let ends = (of.vhost.clone(), of.source.clone(), of.destination.clone());
-            (ends, of.routing_key.clone())
-        };
-        key(one).cmp(&key(other))
-    });
+    bindings.sort_by(|one, other| order(one).cmp(&order(other)));
     bindings
+}
+
+/// What bindings are sorted by.
+fn order(of: &BindingView) -> [&str; 4] {
+    [&of.vhost, &of.source, &of.destination, &of.routing_key]
 }
 
 fn shown(ask: &Ask, bindings: Vec<BindingView>) -> ManagementAnswer {

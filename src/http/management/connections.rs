@@ -8,7 +8,7 @@ use super::{
     names,
     page::PageQuery,
     queues::{all, connection_names},
-    shapes,
+    shapes::{self, ConnectionNames},
 };
 use crate::broker::{
     server::ConnectionView,
@@ -88,8 +88,12 @@ pub(super) async fn close(ask: Ask) -> ManagementAnswer {
     done()
 }
 
-async fn channels(ask: &Ask, vhost: Option<&str>) -> Vec<(String, ChannelView)> {
-    let names = connection_names(ask).await;
+/// The channels that a user sees, each with its name.
+async fn channels(
+    ask: &Ask,
+    vhost: Option<&str>,
+    names: &ConnectionNames,
+) -> Vec<(String, ChannelView)> {
     let sees_all = ask.has(UserTag::Monitoring);
     let channels = ask.state.broker().channels(&all(vhost)).await.items;
     let seen = channels.into_iter();
@@ -103,8 +107,8 @@ async fn channels(ask: &Ask, vhost: Option<&str>) -> Vec<(String, ChannelView)> 
 
 async fn listed_channels(ask: &Ask, vhost: Option<&str>) -> ManagementAnswer {
     let query = PageQuery::read(&ask.query)?;
-    let channels = channels(ask, vhost).await;
     let names = connection_names(ask).await;
+    let channels = channels(ask, vhost, &names).await;
     ok(&query.answer(channels, |view| shapes::channel(view, &names))?)
 }
 
@@ -123,7 +127,7 @@ pub(super) async fn channels_of_vhost(ask: Ask) -> ManagementAnswer {
 pub(super) async fn channels_of_one(ask: Ask) -> ManagementAnswer {
     let connection = of_path(&ask).await?;
     let names = connection_names(&ask).await;
-    let channels = channels(&ask, None).await.into_iter();
+    let channels = channels(&ask, None, &names).await.into_iter();
     let own = channels.filter(|(_, view)| view.connection == connection.id);
     let shown = own.map(|(_, view)| shapes::channel(&view, &names));
     ok(&shown.collect::<Value>())
@@ -132,7 +136,7 @@ pub(super) async fn channels_of_one(ask: Ask) -> ManagementAnswer {
 /// `GET /api/channels/{name}`
 pub(super) async fn one_channel(ask: Ask) -> ManagementAnswer {
     let names = connection_names(&ask).await;
-    let mut channels = channels(&ask, None).await.into_iter();
+    let mut channels = channels(&ask, None, &names).await.into_iter();
     let found = channels.find(|(name, _)| name == ask.name());
     let (_, view) = found.ok_or_else(ManagementRefusal::unknown)?;
     let consumers = ask.state.broker().consumers(&all(Some(&view.vhost))).await;

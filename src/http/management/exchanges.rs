@@ -70,8 +70,9 @@ pub(super) async fn declare(ask: Ask) -> ManagementAnswer {
     let vhost = vhost_of(&ask)?;
     let fields = ask.object()?;
     required(&fields, &["type"])?;
+    let name = named(ask.later_name(1));
     let declare = Declare {
-        exchange: short(named(ask.later_name(1)))?,
+        exchange: short(name)?,
         kind: short(text(&fields, "type")?.unwrap_or_default())?,
         durable: flag(&fields, "durable")?,
         auto_delete: flag(&fields, "auto_delete")?,
@@ -79,7 +80,7 @@ pub(super) async fn declare(ask: Ask) -> ManagementAnswer {
         arguments: arguments(&fields)?,
         ..Declare::default()
     };
-    let is_new = find(&ask, vhost, ask.later_name(1)).await.is_none();
+    let is_new = find(&ask, vhost, name).await.is_none();
     let broker = ask.state.broker();
     let declared = broker.operate(&ask.user, vhost, async move |mut channel| {
         channel.carry_out(declare).await

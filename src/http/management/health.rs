@@ -15,7 +15,10 @@ use crate::{
         wire::{ShortStr, method::queue::Declare, properties::PropertyList},
     },
     http::answer::{json as json_answer, json_as},
+    model::Timestamp,
 };
+
+const DAY_MS: i64 = 86_400_000;
 
 /// The queue of the aliveness test, as in RabbitMQ.
 const ALIVENESS_QUEUE: &str = "aliveness-test";
@@ -35,6 +38,39 @@ pub(super) async fn alarms(ask: Ask) -> ManagementAnswer {
             "alarms": [{"node": super::names::NODE, "resource": "memory"}],
         }))),
     }
+}
+
+/// `GET /api/health/checks/certificate-expiration/{within}/{unit}`, of the certificate in `broker.tls`
+pub(super) async fn certificate_expiration(ask: Ask) -> ManagementAnswer {
+    let within = ask.name().parse::<u32>();
+    let within = within.map_err(|_| ManagementRefusal::bad("Invalid expiration value."))?;
+    let days: i64 = match ask.later_name(1) {
+        "days" => 1,
+        "weeks" => 7,
+        "months" => 30,
+        "years" => 365,
+        _ => {
+            let reason = "Time unit not recognised. Use days, weeks, months, years.";
+            return Err(ManagementRefusal::bad(reason));
+        }
+    };
+    let Some(end) = ask.state.broker().certificate_end() else {
+        return fine();
+    };
+    let end = Timestamp(i64::try_from(end).unwrap_or(i64::MAX).saturating_mul(1000));
+    let period = i64::from(within).saturating_mul(days * DAY_MS);
+    if end.0 > ask.state.app.catalog.now().0.saturating_add(period) {
+        return fine();
+    }
+    Ok(failed(&json!({
+        "status": "failed",
+        "reason": "Certificates expiring",
+        "expired": [{
+            "name": super::names::NODE,
+            "port": ask.state.addresses.amqps.map(|address| address.port()),
+            "certfile_expires_on": end.to_string(),
+        }],
+    })))
 }
 
 /// Checks of what there is one node of, or none.

@@ -41,7 +41,7 @@ fn of_node() -> Vec<ManagementRoute> {
         ("/api/health/checks/virtual-hosts", get(health::always_fine)),
         (
             "/api/health/checks/certificate-expiration/{within}/{unit}",
-            get(health::always_fine),
+            get(health::certificate_expiration),
         ),
         (
             "/api/health/checks/node-is-mirror-sync-critical",

@@ -35,14 +35,10 @@ impl From<UserRefused> for ManagementRefusal {
 
 /// A user without the hash of its password, which is not shown.
 fn shown(user: &UserView) -> Value {
-    let algorithm = match user.password {
-        "argon2" | "digest" | "none" => user.password,
-        hash => hash,
-    };
     json!({
         "name": user.name,
         "password_hash": "",
-        "hashing_algorithm": algorithm,
+        "hashing_algorithm": user.password,
         "tags": user.tags,
         "limits": {},
     })

@@ -296,7 +296,8 @@ impl Server {
             min_version: musterd::tls::MinVersion::Tls12,
             protocols: &[],
         };
-        let acceptor = TlsAcceptor::from(files.server().unwrap());
+        let (config, _) = files.server().unwrap();
+        let acceptor = TlsAcceptor::from(config);
         let listener = TcpListener::bind((host, 0)).await.unwrap();
         let at = listener.local_addr().unwrap();
         let (tx, requests) = mpsc::channel(1000);

@@ -21,6 +21,7 @@ fn encryption() -> Encryption {
     Encryption {
         acceptor: TlsAcceptor::from(Arc::new(config)),
         user_from: tls::UserFrom::CommonName,
+        certificate_end: 0,
     }
 }
 
