@@ -403,14 +403,9 @@ fn print_error(message: &str) {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the command's result")]
-fn print(text: &str) {
-    print!("{text}");
-}
-
 #[expect(clippy::print_stderr, reason = "the problem as the daemon answered it")]
 fn print_raw_error(text: &str) {
-    eprintln!("{text}");
+    eprint!("{text}");
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub(crate) mod testing;
 pub use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 pub use self::{
-    escape::escaped,
+    escape::{escaped, escaped_json},
     latency::{Latencies, Latency, LatencySnapshot},
     logs::{Config, Format, LogError, Logs},
     metrics::{Metrics, SECONDS_BUCKETS},

@@ -6449,7 +6449,7 @@ _musterd() {
             return 0
             ;;
         musterd__subcmd__register)
-            opts="-f -o -q -h --port --id --host --tag --zone --version --meta --ttl --check --file --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
+            opts="-f -o -q -h --port --id --host --check --tag --zone --version --meta --ttl --file --config --set --address --token --token-file --ca --cert --cert-key --timeout --output --json --columns --no-header --sort --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6464,6 +6464,10 @@ _musterd() {
                     return 0
                     ;;
                 --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --check)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6484,10 +6488,6 @@ _musterd() {
                     return 0
                     ;;
                 --ttl)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --check)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -177,12 +177,12 @@ complete -c musterd -n "__fish_musterd_using_subcommand show" -s h -l help -d 'P
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l port -d 'The port at which it listens' -r
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l id -d 'The instance\'s id; by default NAME-HOST-PORT' -r
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l host -d 'The host under which others reach it' -r
+complete -c musterd -n "__fish_musterd_using_subcommand register" -l check -d 'http:/path, http://other/url, tcp, grpc or ttl; may be repeated' -r
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l tag -d 'A tag; may be repeated' -r
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l zone -d 'The zone' -r
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l version -d 'The version' -r
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l meta -d 'An entry of the metadata; may be repeated' -r
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l ttl -d 'How long it stays without a heartbeat or a passing check, such as 30s' -r
-complete -c musterd -n "__fish_musterd_using_subcommand register" -l check -d 'http:/path, http://other/url, tcp, grpc or ttl; may be repeated' -r
 complete -c musterd -n "__fish_musterd_using_subcommand register" -s f -l file -d 'The registration as JSON, as POST /services/register takes it, or a list of them; - for standard input' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l config -d 'Configuration file (TOML); config/default.toml names every key' -r -F
 complete -c musterd -n "__fish_musterd_using_subcommand register" -l set -d 'Sets one key, over the file and the environment; may be repeated' -r
@@ -963,7 +963,7 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_s
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -f -a "peek" -d 'Show the first messages of a queue, without removing them'
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -f -a "purge" -d 'Remove all messages that are ready in a queue'
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -f -a "delete" -d 'Delete a queue with its messages and bindings'
-complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -f -a "definitions" -d 'Export or import queues, exchanges and bindings in the format of RabbitMQ\'s definitions files'
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -f -a "definitions" -d 'Export or import queues, exchanges, bindings, policies and users in the format of RabbitMQ\'s definitions files'
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -f -a "user" -d 'Make, change, show and remove users, and set what they may do'
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and not __fish_seen_subcommand_from overview connections channels exchanges queues bindings consumers peek purge delete definitions user help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from overview" -l config -d 'Configuration file (TOML); config/default.toml names every key' -r -F
@@ -1262,7 +1262,7 @@ complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "peek" -d 'Show the first messages of a queue, without removing them'
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "purge" -d 'Remove all messages that are ready in a queue'
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "delete" -d 'Delete a queue with its messages and bindings'
-complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "definitions" -d 'Export or import queues, exchanges and bindings in the format of RabbitMQ\'s definitions files'
+complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "definitions" -d 'Export or import queues, exchanges, bindings, policies and users in the format of RabbitMQ\'s definitions files'
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "user" -d 'Make, change, show and remove users, and set what they may do'
 complete -c musterd -n "__fish_musterd_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c musterd -n "__fish_musterd_using_subcommand token; and not __fish_seen_subcommand_from create list rotate revoke whoami help" -l config -d 'Configuration file (TOML); config/default.toml names every key' -r -F
@@ -1987,7 +1987,7 @@ complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_su
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "peek" -d 'Show the first messages of a queue, without removing them'
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "purge" -d 'Remove all messages that are ready in a queue'
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "delete" -d 'Delete a queue with its messages and bindings'
-complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "definitions" -d 'Export or import queues, exchanges and bindings in the format of RabbitMQ\'s definitions files'
+complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "definitions" -d 'Export or import queues, exchanges, bindings, policies and users in the format of RabbitMQ\'s definitions files'
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "user" -d 'Make, change, show and remove users, and set what they may do'
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "create" -d 'Make a token; its secret is shown once'
 complete -c musterd -n "__fish_musterd_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "list" -d 'Show every token, without secrets'

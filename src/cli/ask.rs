@@ -19,7 +19,10 @@ use super::{
     reach::{ClientTrust, DaemonAddress, DaemonStream, own_url},
     table::{Cell, Column, TableView, table},
 };
-use crate::{config::Config, telemetry::escaped};
+use crate::{
+    config::Config,
+    telemetry::{escaped, escaped_json},
+};
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -72,7 +75,7 @@ impl fmt::Display for AskError {
 /// How answers are shown.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Output {
-    /// As JSON, as the daemon answered.
+    /// As JSON, with what the daemon answered.
     pub(super) json: bool,
     pub(super) view: TableView,
     /// No progress and no hints.
@@ -128,7 +131,19 @@ impl<'a> Daemon<'a> {
         body: Option<&Value>,
         field: &str,
     ) -> Result<HttpReply, CliError> {
-        ask(self, (method, path), body, field)
+        let reply = ask(self, (method, path), body, field)?;
+        Ok(HttpReply {
+            body: self.readable(reply.body),
+            ..reply
+        })
+    }
+
+    /// What the daemon answered as it can be shown: JSON has its own form for control characters, words have none.
+    pub(super) fn readable(&self, body: Value) -> Value {
+        match self.output.json {
+            true => body,
+            false => printable(body),
+        }
     }
 
     /// The body of a good answer; a refusal is an error.
@@ -154,7 +169,7 @@ impl<'a> Daemon<'a> {
         rows: Vec<Vec<Cell>>,
     ) -> Result<String, CliError> {
         match self.output.json {
-            true => Ok(format!("{answer:#}\n")),
+            true => Ok(json_text(answer)),
             false => table(columns, rows, &self.output.view),
         }
     }
@@ -162,7 +177,7 @@ impl<'a> Daemon<'a> {
 
 /// The body of a good answer.
 pub(super) fn accepted(answer: HttpReply) -> Result<Value, CliError> {
-    let body = printable(answer.body);
+    let body = answer.body;
     if answer.status.is_success() {
         return Ok(body);
     }
@@ -268,7 +283,7 @@ pub(super) async fn receive(
             };
             let refused = HttpReply {
                 status: head.status,
-                body: problem,
+                body: daemon.readable(problem),
             };
             return Ok(accepted(refused).map(drop));
         }
@@ -294,10 +309,15 @@ pub(super) fn print_answer(
 ) -> ExitCode {
     let as_json = daemon.output.json;
     let shown = answer.and_then(accepted).map(|body| match as_json {
-        true => format!("{body:#}\n"),
+        true => json_text(&body),
         false => words(&body),
     });
     finish(shown, as_json)
+}
+
+/// An answer as JSON; no text in it steers a terminal.
+pub(super) fn json_text(answer: &Value) -> String {
+    escaped_json(&format!("{answer:#}\n")).into_owned()
 }
 
 /// A field of an answer as people read it: text without quotes, "-" for a field that is absent or null.

@@ -57,7 +57,7 @@ pub(super) enum BrokerCommand {
         #[arg(long, short)]
         yes: bool,
     },
-    /// Export or import queues, exchanges and bindings in the format of RabbitMQ's definitions files
+    /// Export or import queues, exchanges, bindings, policies and users in the format of RabbitMQ's definitions files
     #[command(subcommand)]
     Definitions(DefinitionsCommand),
     /// Make, change, show and remove users, and set what they may do

@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use super::{
-    ask::{Daemon, accepted, encoded, items, shown},
+    ask::{Daemon, accepted, encoded, items, json_text, shown},
     outcome::{CliError, NOT_FOUND},
     services::{address, unknown},
 };
@@ -127,7 +127,7 @@ pub(super) fn discover(
         false => arguments.format,
     };
     Ok(match format {
-        AddressFormat::Json => format!("{answer:#}\n"),
+        AddressFormat::Json => json_text(&answer),
         AddressFormat::Address => lines(instances, |_, instance| address(instance)),
         AddressFormat::Env => lines(instances, |at, instance| {
             format!("{}_{at}={}", variable(&arguments.name), address(instance))
@@ -193,7 +193,7 @@ pub(super) fn pick(arguments: &PickArguments, daemon: &Daemon<'_>) -> Result<Str
     }
     let instance = accepted(answer)?;
     Ok(match daemon.output.json {
-        true => format!("{instance:#}\n"),
+        true => json_text(&instance),
         false => format!("{}\n", address(&instance)),
     })
 }

@@ -17,7 +17,7 @@ pub(super) fn run() -> ExitCode {
     finish(hash.map(|hash| format!("{hash}\n")), false)
 }
 
-/// The first line, or everything up to a NUL: what a person types, or `printf %s secret` gives.
+/// What a person types, or all of the input; without the line end behind it.
 pub(super) fn read() -> Result<Vec<u8>, String> {
     let mut password = Vec::new();
     let input = io::stdin();

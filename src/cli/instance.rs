@@ -5,7 +5,7 @@ use std::{fmt::Write, fs, io::Read, path::PathBuf, thread::sleep, time::Duration
 use serde_json::{Map, Value, json};
 
 use super::{
-    ask::{Daemon, encoded, items, shown},
+    ask::{Daemon, encoded, items, json_text, shown},
     outcome::{CliError, CommandOutput, MISCONFIGURED, NOT_FOUND},
     question, services,
 };
@@ -25,12 +25,28 @@ pub(super) struct RegisterArguments {
     /// The port at which it listens
     #[arg(long, required_unless_present = "file")]
     port: Option<u16>,
+    #[command(flatten)]
+    instance: InstanceArguments,
+    /// How long it stays without a heartbeat or a passing check, such as 30s
+    #[arg(long)]
+    ttl: Option<String>,
+    /// The registration as JSON, as POST /services/register takes it, or a list of them; - for standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["name", "port", "id"])]
+    file: Option<PathBuf>,
+}
+
+/// What a registration says besides the service and the port.
+#[derive(Debug, clap::Args)]
+pub(super) struct InstanceArguments {
     /// The instance's id; by default NAME-HOST-PORT
     #[arg(long)]
     id: Option<String>,
     /// The host under which others reach it
     #[arg(long, default_value = "127.0.0.1")]
-    host: String,
+    pub(super) host: String,
+    /// http:/path, http://other/url, tcp, grpc or ttl; may be repeated
+    #[arg(long = "check", value_name = "CHECK", value_parser = check_of)]
+    checks: Vec<Value>,
     /// A tag; may be repeated
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
@@ -43,15 +59,34 @@ pub(super) struct RegisterArguments {
     /// An entry of the metadata; may be repeated
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = super::pair)]
     metadata: Vec<(String, String)>,
-    /// How long it stays without a heartbeat or a passing check, such as 30s
-    #[arg(long)]
-    ttl: Option<String>,
-    /// http:/path, http://other/url, tcp, grpc or ttl; may be repeated
-    #[arg(long = "check", value_name = "CHECK", value_parser = check_of)]
-    checks: Vec<Value>,
-    /// The registration as JSON, as POST /services/register takes it, or a list of them; - for standard input
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["name", "port", "id"])]
-    file: Option<PathBuf>,
+}
+
+impl InstanceArguments {
+    /// The id of an instance of this service at this port.
+    pub(super) fn service_id(&self, name: &str, port: u16) -> String {
+        let made = || format!("{name}-{}-{port}", self.host);
+        self.id.clone().unwrap_or_else(made)
+    }
+
+    /// The registration, as the daemon takes it.
+    pub(super) fn body(&self, name: &str, port: u16, ttl: Option<&str>) -> Value {
+        let mut body = json!({
+            "service_id": self.service_id(name, port), "service_name": name, "host": self.host, "port": port,
+            "tags": self.tags, "checks": self.checks,
+        });
+        let (zone, version) = (self.zone.as_deref(), self.version.as_deref());
+        for (field, value) in [("zone", zone), ("version", version), ("ttl", ttl)] {
+            if let Some(value) = value {
+                body[field] = value.into();
+            }
+        }
+        let metadata = self.metadata.iter().cloned();
+        let metadata: Map<_, _> = metadata.map(|(key, value)| (key, value.into())).collect();
+        if !metadata.is_empty() {
+            body["metadata"] = metadata.into();
+        }
+        body
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -135,8 +170,7 @@ pub(super) fn register(
         let answer = daemon.ask(asked, Some(body), "service_id")?;
         let answer = explained(answer)?;
         if daemon.output.json {
-            // Writing to a string can't fail.
-            let _ = writeln!(out, "{answer:#}");
+            out.push_str(&json_text(&answer));
             continue;
         }
         let of = |field| shown(&answer, field);
@@ -188,32 +222,11 @@ fn read(file: &PathBuf) -> Result<Vec<Value>, CliError> {
 }
 
 fn body(arguments: &RegisterArguments) -> Value {
-    let name = arguments.name.clone().unwrap_or_default();
+    let name = arguments.name.as_deref().unwrap_or_default();
     let port = arguments.port.unwrap_or_default();
-    let host = &arguments.host;
-    let id = arguments
-        .id
-        .clone()
-        .unwrap_or_else(|| format!("{name}-{host}-{port}"));
-    let mut body = json!({
-        "service_id": id, "service_name": name, "host": host, "port": port,
-        "tags": arguments.tags, "checks": arguments.checks,
-    });
-    let metadata = arguments.metadata.iter().cloned();
-    let metadata: Map<_, _> = metadata.map(|(key, value)| (key, value.into())).collect();
-    for (field, value) in [
-        ("zone", arguments.zone.clone()),
-        ("version", arguments.version.clone()),
-        ("ttl", arguments.ttl.clone()),
-    ] {
-        if let Some(value) = value {
-            body[field] = value.into();
-        }
-    }
-    if !metadata.is_empty() {
-        body["metadata"] = metadata.into();
-    }
-    body
+    arguments
+        .instance
+        .body(name, port, arguments.ttl.as_deref())
 }
 
 pub(super) fn deregister(
@@ -238,9 +251,20 @@ pub(super) fn heartbeat(
     arguments: &HeartbeatArguments,
     daemon: &Daemon<'_>,
 ) -> Result<String, CliError> {
+    let mut renewed = false;
     loop {
         let body = json!({"service_ids": arguments.ids});
-        let answer = daemon.send(("POST", "/services/heartbeat"), Some(&body), "results")?;
+        let answer = daemon.send(("POST", "/services/heartbeat"), Some(&body), "results");
+        let answer = match (answer, arguments.every) {
+            // The next one may get through: the instances are still there.
+            (Err(error), Some(every)) if renewed && error.may_pass() => {
+                super::print_error(&error.message);
+                sleep(every);
+                continue;
+            }
+            (answer, _) => answer?,
+        };
+        renewed = true;
         let refused = items(&answer, "results").iter();
         let refused: Vec<_> = refused.filter(|result| result["ok"] != true).collect();
         if !refused.is_empty() {
@@ -253,7 +277,7 @@ pub(super) fn heartbeat(
         }
         let Some(every) = arguments.every else {
             return Ok(match daemon.output.json {
-                true => format!("{answer:#}\n"),
+                true => json_text(&answer),
                 false => format!("{} renewed\n", shown(&answer, "received")),
             });
         };
@@ -274,7 +298,7 @@ pub(super) fn check(
             .is_none_or(|last| last["passed"] == true)
     });
     let text = match daemon.output.json {
-        true => format!("{answer:#}\n"),
+        true => json_text(&answer),
         false => checks.iter().fold(String::new(), |text, check| {
             text + &services::check_line(check) + "\n"
         }),
@@ -329,11 +353,11 @@ fn each(
             },
             ..error
         })?;
-        // Writing to a string can't fail.
-        let _ = match daemon.output.json {
-            true => writeln!(out, "{answer:#}"),
-            false => writeln!(out, "{id}: {done}"),
-        };
+        match daemon.output.json {
+            true => out.push_str(&json_text(&answer)),
+            // Writing to a string can't fail.
+            false => drop(writeln!(out, "{id}: {done}")),
+        }
     }
     Ok(out)
 }

@@ -1,12 +1,12 @@
 //! `musterd migrate`: shows and controls the running daemon's migration.
 
-use std::{fmt::Write, process::ExitCode, thread::sleep, time::Duration};
+use std::{fmt::Write, io, process::ExitCode, thread::sleep, time::Duration};
 
 use serde_json::{Value, json};
 
 use super::{
     ask::{Daemon, accepted, items, shown},
-    outcome::{CliError, CommandOutput, finish},
+    outcome::{CliError, CommandOutput, finish, put},
     question,
     watchers::said,
 };
@@ -99,7 +99,12 @@ fn act(command: &CliCommand, daemon: &Daemon<'_>) -> Result<CommandOutput, CliEr
     let mut answer = ask()?;
     if let CliCommand::Status { watch: true, .. } = command {
         while matches!(answer["state"].as_str(), Some("running" | "rolling_back")) {
-            super::print(&format!("{}\n", status(&answer)));
+            match put(&format!("{}\n", status(&answer))) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok(CommandOutput::default());
+                }
+                written => written.map_err(|error| error.to_string())?,
+            }
             sleep(WATCH_PAUSE);
             answer = ask()?;
         }

@@ -1,10 +1,13 @@
 //! The end of a command: what it prints, and its exit code.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use serde_json::Value;
 
-use super::{print, print_error};
+use super::{ask::json_text, print_error};
 
 /// Exit code: the daemon refused or failed, a component failed, or something on this machine.
 pub(super) const FAILED: u8 = 1;
@@ -58,6 +61,19 @@ impl CliError {
             problem: None,
         }
     }
+
+    /// The HTTP status with which the daemon has refused.
+    pub(super) fn status(&self) -> Option<u64> {
+        self.problem.as_ref()?["status"].as_u64()
+    }
+
+    /// Whether another attempt may succeed: there was no answer of a daemon, or one that it cannot do it now.
+    pub(super) fn may_pass(&self) -> bool {
+        match self.status() {
+            Some(status) => status >= 500 || status == 429,
+            None => self.code != MISCONFIGURED,
+        }
+    }
 }
 
 impl From<String> for CliError {
@@ -89,6 +105,13 @@ impl From<String> for CommandOutput {
     }
 }
 
+/// Writes the command's result and flushes, so that a pipe has each line at once.
+pub(super) fn put(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// Prints what a command has made, or why it failed; the daemon's problem as it came if JSON was asked for.
 pub(super) fn finish<T: Into<CommandOutput>, E: Into<CliError>>(
     result: Result<T, E>,
@@ -97,16 +120,49 @@ pub(super) fn finish<T: Into<CommandOutput>, E: Into<CliError>>(
     match result {
         Ok(done) => {
             let done = done.into();
-            print(&done.text);
-            ExitCode::from(done.code)
+            match put(&done.text) {
+                // A reader that has enough, such as head.
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    print_error(&format!("standard output: {error}"));
+                    ExitCode::from(FAILED)
+                }
+                _ => ExitCode::from(done.code),
+            }
         }
         Err(error) => {
             let error = error.into();
             match error.problem {
-                Some(problem) if as_json => super::print_raw_error(&format!("{problem:#}")),
+                Some(problem) if as_json => super::print_raw_error(&json_text(&problem)),
                 _ => print_error(&error.message),
             }
             ExitCode::from(error.code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{CliError, FAILED, MISCONFIGURED, NOT_FOUND, UNREACHABLE};
+
+    #[test]
+    fn another_attempt_may_succeed_unless_the_daemon_has_said_no() {
+        let refused = |code, status: u16| CliError {
+            problem: Some(json!({"status": status})),
+            ..CliError::new(code, "refused")
+        };
+        let table = [
+            (CliError::new(UNREACHABLE, "no daemon answers"), true),
+            (CliError::new(FAILED, "closed the connection"), true),
+            (CliError::new(MISCONFIGURED, "--address"), false),
+            (refused(FAILED, 429), true),
+            (refused(FAILED, 503), true),
+            (refused(FAILED, 401), false),
+            (refused(NOT_FOUND, 404), false),
+        ];
+        for (error, may_pass) in table {
+            assert_eq!(error.may_pass(), may_pass, "{error:?}");
         }
     }
 }

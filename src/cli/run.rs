@@ -10,7 +10,7 @@ use std::{
 
 use clap::ValueEnum;
 use rustix::process::Signal;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use tokio::{
     runtime::Builder,
     sync::mpsc::{Receiver, channel},
@@ -25,7 +25,7 @@ use self::{
 };
 use super::{
     ask::Daemon,
-    instance::{check_of, duration},
+    instance::{InstanceArguments, duration},
     print_error,
 };
 
@@ -50,27 +50,8 @@ pub(super) struct RunArguments {
     /// The port at which the command listens; 0 takes a free one, which the command finds in PORT
     #[arg(long)]
     port: u16,
-    /// The instance's id; by default NAME-HOST-PORT
-    #[arg(long)]
-    id: Option<String>,
-    /// The host under which others reach it
-    #[arg(long, default_value = "127.0.0.1")]
-    host: String,
-    /// http:/path, http://other/url, tcp, grpc or ttl; may be repeated
-    #[arg(long = "check", value_name = "CHECK", value_parser = check_of)]
-    checks: Vec<Value>,
-    /// A tag; may be repeated
-    #[arg(long = "tag", value_name = "TAG")]
-    tags: Vec<String>,
-    /// The zone
-    #[arg(long)]
-    zone: Option<String>,
-    /// The version
-    #[arg(long)]
-    version: Option<String>,
-    /// An entry of the metadata; may be repeated
-    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = super::pair)]
-    metadata: Vec<(String, String)>,
+    #[command(flatten)]
+    instance: InstanceArguments,
     /// The lease; a heartbeat is sent after each third of it
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     ttl: Duration,
@@ -149,7 +130,7 @@ fn supervise(
     daemon: &Daemon<'_>,
 ) -> io::Result<u8> {
     if arguments.port == 0 {
-        arguments.port = TcpListener::bind((&*arguments.host, 0))?
+        arguments.port = TcpListener::bind((&*arguments.instance.host, 0))?
             .local_addr()?
             .port();
     }
@@ -176,35 +157,11 @@ fn supervise(
     })
 }
 
+/// The registration; its id is the same after a restart of the command.
 fn body(arguments: &RunArguments) -> Value {
-    let RunArguments {
-        name, host, port, ..
-    } = arguments;
-    let mut body = json!({
-        "service_id": service_id(arguments), "service_name": name, "host": host, "port": port,
-        "tags": arguments.tags, "checks": arguments.checks,
-        "ttl": format!("{}ms", arguments.ttl.as_millis()),
-    });
-    let metadata = arguments.metadata.iter().cloned();
-    let metadata: Map<_, _> = metadata.map(|(key, value)| (key, value.into())).collect();
-    for (field, value) in [("zone", &arguments.zone), ("version", &arguments.version)] {
-        if let Some(value) = value {
-            body[field] = value.as_str().into();
-        }
-    }
-    if !metadata.is_empty() {
-        body["metadata"] = metadata.into();
-    }
-    body
-}
-
-/// The same after a restart.
-fn service_id(arguments: &RunArguments) -> String {
-    let RunArguments {
-        name, host, port, ..
-    } = arguments;
-    let made = || format!("{name}-{host}-{port}");
-    arguments.id.clone().unwrap_or_else(made)
+    let ttl = format!("{}ms", arguments.ttl.as_millis());
+    let RunArguments { name, port, .. } = arguments;
+    arguments.instance.body(name, *port, Some(&ttl))
 }
 
 /// Starts the command, again as the policy says, until it has ended for good.
@@ -279,7 +236,12 @@ impl Supervisor<'_> {
         let environment = [
             ("PORT", arguments.port.to_string()),
             ("MUSTERD_ADDRESS", self.url.to_owned()),
-            ("MUSTERD_SERVICE_ID", service_id(arguments)),
+            (
+                "MUSTERD_SERVICE_ID",
+                arguments
+                    .instance
+                    .service_id(&arguments.name, arguments.port),
+            ),
             ("MUSTERD_SERVICE_NAME", arguments.name.clone()),
         ];
         let child = Child::start(self.program, &arguments.command, &environment)?;
@@ -316,8 +278,7 @@ impl Supervisor<'_> {
                 }
             }
         };
-        // What the command has started and left behind goes with it.
-        child.kill_group();
+        child.clear();
         self.caught.reap();
         self.ask(RegistrarRequest::End, DAEMON_PATIENCE[1]).await;
         Ok(RunEnd {

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -14,6 +13,7 @@ use tokio::{
 
 use super::{
     ask::{Daemon, failed, receive, runtime, target},
+    discover::add,
     outcome::{CliError, CommandOutput, UNREACHABLE},
     print_error,
     reach::DaemonAddress,
@@ -50,37 +50,32 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
+    /// Where the targets are.
     fn targets(&self) -> String {
-        let tags = self.tag.iter().map(|tag| ("tag", tag));
-        let others = [("zone", &self.zone), ("health", &self.health)];
-        let others = others
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value.as_ref()?)));
-        with_query(
-            "/v1/sd/prometheus",
-            self.services().chain(tags).chain(others),
-        )
+        let mut path = "/v1/sd/prometheus".to_owned();
+        self.add_services(&mut path);
+        for tag in &self.tag {
+            add(&mut path, "tag", tag);
+        }
+        for (name, value) in [("zone", &self.zone), ("health", &self.health)] {
+            if let Some(value) = value {
+                add(&mut path, name, value);
+            }
+        }
+        path
     }
 
+    /// Where their changes are.
     fn changes(&self) -> String {
-        let canary = "false".to_owned();
-        with_query("/watch", self.services().chain([("canary", &canary)]))
+        let mut path = "/watch?canary=false".to_owned();
+        self.add_services(&mut path);
+        path
     }
 
-    fn services(&self) -> impl Iterator<Item = (&'static str, &String)> {
-        self.service.iter().map(|name| ("service", name))
-    }
-}
-
-fn with_query<'a>(path: &str, pairs: impl Iterator<Item = (&'static str, &'a String)>) -> String {
-    let encoded = pairs.map(|(key, value)| {
-        let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
-        format!("{key}={value}")
-    });
-    let query: Vec<_> = encoded.collect();
-    match query.is_empty() {
-        true => path.to_owned(),
-        false => format!("{path}?{}", query.join("&")),
+    fn add_services(&self, path: &mut String) {
+        for name in &self.service {
+            add(path, "service", name);
+        }
     }
 }
 
@@ -108,10 +103,19 @@ pub(super) fn run(arguments: &Arguments, daemon: &Daemon<'_>) -> Result<CommandO
 /// Why the file is not up to date.
 #[derive(Debug)]
 enum Failure {
-    /// The daemon does not answer: it may do so later.
+    /// The daemon does not answer, or cannot do it now: it may later.
     Passing(CliError),
     /// It refuses, or the file can't be written.
     Lasting(CliError),
+}
+
+impl From<CliError> for Failure {
+    fn from(error: CliError) -> Self {
+        match error.may_pass() {
+            true => Self::Passing(error),
+            false => Self::Lasting(error),
+        }
+    }
 }
 
 /// The file and where its content comes from.
@@ -180,7 +184,7 @@ impl SdFile<'_> {
         };
         tokio::select! {
             ended = stream => match ended {
-                Ok(Err(refused)) => Err(Failure::Lasting(refused)),
+                Ok(Err(refused)) => Err(refused.into()),
                 Ok(Ok(())) => Err(passing(format!("{url} ended the stream"))),
                 Err(error) => Err(Failure::Passing(failed(url, &error))),
             },
@@ -198,7 +202,7 @@ impl SdFile<'_> {
         });
         match timeout(self.timeout, got).await {
             Ok(Ok(Ok(()))) => (),
-            Ok(Ok(Err(refused))) => return Err(Failure::Lasting(refused)),
+            Ok(Ok(Err(refused))) => return Err(refused.into()),
             Ok(Err(error)) => return Err(Failure::Passing(failed(self.url, &error))),
             Err(_) => {
                 let (url, timeout) = (self.url, self.timeout);

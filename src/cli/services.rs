@@ -1,19 +1,23 @@
 //! `musterd services`, `instances` and `show`.
 
-use std::{collections::BTreeSet, fmt::Write, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    ask::{Daemon, encoded, items, shown},
+    ask::{Daemon, encoded, items, json_text, shown},
     outcome::{CliError, CommandOutput, NOT_FOUND},
     stream,
     table::{Cell, Column, natural},
 };
 
-/// So many instances are asked one by one for the latency of their checks.
-const LATENCIES_MAX: usize = 200;
+/// The latencies of so many instances are shown: what the daemon answers at once.
+const LATENCIES_MAX: usize = 1_000;
 /// So many events are read for the last change of each service.
 const EVENTS: u32 = 1_000;
 
@@ -182,10 +186,13 @@ fn list_instances(
         instances.sort_by(|a, b| natural(&shown(a, "service_id"), &shown(b, "service_id")));
     }
     let instances = items(&answer, "services");
-    let with_latency = instances.len() <= LATENCIES_MAX && !daemon.output.json;
+    let latencies = match daemon.output.json {
+        true => BTreeMap::new(),
+        false => latencies(daemon, &arguments.name),
+    };
     let rows = instances.iter().map(|instance| {
-        let latency = with_latency.then(|| latency(daemon, instance)).flatten();
-        instance_row(instance, latency)
+        let latency = latencies.get(&shown(instance, "service_id"));
+        instance_row(instance, latency.copied())
     });
     let text = daemon.list(&answer, &INSTANCES, rows.collect())?;
     Ok(CommandOutput::from(text).or_no(all_healthy || !arguments.exit_code))
@@ -242,16 +249,18 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-fn latency(daemon: &Daemon<'_>, instance: &Value) -> Option<f64> {
-    let path = format!(
-        "/services/{}/health",
-        encoded(instance["service_id"].as_str()?)
-    );
-    let health = daemon.get(&path, "checks").ok()?;
-    let checks = items(&health, "checks").iter();
-    checks
-        .filter_map(|check| check["latency_ms"].as_f64())
-        .reduce(f64::max)
+/// The latency of the slowest check of each instance; none if the daemon does not say.
+fn latencies(daemon: &Daemon<'_>, name: &str) -> BTreeMap<String, f64> {
+    let path = format!("/health/{}?limit={LATENCIES_MAX}", encoded(name));
+    let health = daemon.get(&path, "instances").unwrap_or_default();
+    let latencies = items(&health, "instances").iter().filter_map(|instance| {
+        let checks = items(instance, "checks").iter();
+        let slowest = checks
+            .filter_map(|check| check["latency_ms"].as_f64())
+            .reduce(f64::max);
+        Some((shown(instance, "service_id"), slowest?))
+    });
+    latencies.collect()
 }
 
 fn instance_row(instance: &Value, latency: Option<f64>) -> Vec<Cell> {
@@ -307,7 +316,7 @@ pub(super) fn show(arguments: &ShowArguments, daemon: &Daemon<'_>) -> Result<Str
     let health = daemon.get(&format!("{path}/health"), "checks")?;
     if daemon.output.json {
         instance["health"] = health["checks"].clone();
-        return Ok(format!("{instance:#}\n"));
+        return Ok(json_text(&instance));
     }
     Ok(words(&instance, &health))
 }

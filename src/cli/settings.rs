@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{
     outcome::{CliError, MISCONFIGURED, NOT_FOUND, finish},
-    print, print_error,
+    print_error,
 };
 use crate::{app, config::Sources};
 
@@ -32,13 +32,24 @@ pub(super) struct CheckArguments {
 }
 
 pub(super) fn check_config(arguments: &CheckArguments, sources: &Sources) -> ExitCode {
-    check(sources, arguments.print)
+    warn(sources);
+    let checked = check(sources).and_then(|ok| match arguments.print {
+        true => Ok(print(sources)? + ok),
+        false => Ok(ok.to_owned()),
+    });
+    finish(checked, false)
 }
 
 pub(super) fn run(command: &ConfigCommand, sources: &Sources) -> ExitCode {
     match command {
-        ConfigCommand::Check => check(sources, false),
-        ConfigCommand::Print => check(sources, true),
+        ConfigCommand::Check => {
+            warn(sources);
+            finish(check(sources).map(str::to_owned), false)
+        }
+        ConfigCommand::Print => {
+            warn(sources);
+            finish(check(sources).and_then(|_| print(sources)), false)
+        }
         ConfigCommand::Keys { pattern } => {
             let pattern = pattern.as_deref().unwrap_or_default();
             let found = keys(DEFAULTS, pattern);
@@ -54,33 +65,33 @@ pub(super) fn run(command: &ConfigCommand, sources: &Sources) -> ExitCode {
     }
 }
 
-fn check(sources: &Sources, shows: bool) -> ExitCode {
+/// Names variables that match no key.
+fn warn(sources: &Sources) {
     for warning in sources.warnings() {
         print_error(&warning);
     }
-    let checked = sources.load().map_err(|error| error.to_string());
-    let checked = checked.and_then(|config| {
-        let faults: Vec<_> = app::check(&config)
-            .iter()
-            .map(|error| app::chain(error))
-            .collect();
-        match faults.is_empty() {
-            true => Ok(()),
-            false => Err(faults.join("\n")),
+}
+
+/// "ok", or every fault.
+fn check(sources: &Sources) -> Result<&'static str, CliError> {
+    let faults = match sources.load() {
+        Ok(config) => {
+            let faults = app::check(&config);
+            let faults: Vec<_> = faults.iter().map(|error| app::chain(error)).collect();
+            faults.join("\n")
         }
-    });
-    if let Err(faults) = checked {
-        print_error(&faults);
-        return ExitCode::from(MISCONFIGURED);
+        Err(error) => error.to_string(),
+    };
+    match faults.is_empty() {
+        true => Ok("ok\n"),
+        false => Err(CliError::new(MISCONFIGURED, faults)),
     }
-    if shows {
-        match sources.shown() {
-            Ok(shown) => print(&shown),
-            Err(error) => print_error(&error.to_string()),
-        }
-    }
-    print("ok\n");
-    ExitCode::SUCCESS
+}
+
+/// Every key in effect, as TOML.
+fn print(sources: &Sources) -> Result<String, CliError> {
+    let shown = sources.shown();
+    shown.map_err(|error| CliError::new(MISCONFIGURED, error.to_string()))
 }
 
 /// The keys of the default file that contain a text, each with its comment and its default.

@@ -1,8 +1,9 @@
 //! `musterd watch` and `musterd events`: the stream of changes, and lists that are shown again after each change.
 
 use std::{
-    io::{self, IsTerminal, Write},
-    thread::sleep,
+    io::{self, IsTerminal},
+    panic::resume_unwind,
+    thread::{scope, sleep},
     time::Duration,
 };
 
@@ -10,10 +11,11 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::{
-    ask::{Daemon, download, items, printable, shown},
+    ask::{Daemon, download, items, shown},
     discover::add,
-    outcome::{CliError, CommandOutput, FAILED, UNREACHABLE},
+    outcome::{CliError, CommandOutput, NOT_FOUND, put},
 };
+use crate::telemetry::escaped_json;
 
 /// Pauses between two attempts to connect again: they double from the first to the last.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(8)];
@@ -121,8 +123,8 @@ pub(super) fn watch(
     if let Some(name) = &arguments.name {
         add(&mut path, "service", name);
     }
-    follow(daemon, &path, arguments.since.clone(), |message| {
-        print_message(daemon, message, &[])
+    follow(daemon, &path, arguments.since.clone(), |messages| {
+        print_messages(daemon, messages, &[])
     })
 }
 
@@ -148,14 +150,18 @@ pub(super) fn events(
     if !arguments.follow {
         return Ok(text.into());
     }
-    put(&text).map_err(|error| error.to_string())?;
+    match put(&text).map_err(StreamEnd::from) {
+        Err(StreamEnd::Failed(error) | StreamEnd::Lost(error)) => return Err(error),
+        Err(StreamEnd::Closed) => return Ok(CommandOutput::default()),
+        Ok(()) => {}
+    }
     let mut path = "/watch".to_owned();
     if let Some(service) = &arguments.service {
         add(&mut path, "service", service);
     }
     let cursor = answer["cursor"].as_str().map(str::to_owned);
-    follow(daemon, &path, cursor, |message| {
-        print_message(daemon, message, &arguments.kinds)
+    follow(daemon, &path, cursor, |messages| {
+        print_messages(daemon, messages, &arguments.kinds)
     })
 }
 
@@ -170,7 +176,7 @@ fn wanted(event: &Value, kinds: &[KindArgument]) -> bool {
 /// One event in a line.
 fn line(daemon: &Daemon<'_>, event: &Value) -> String {
     if daemon.output.json {
-        return format!("{event}\n");
+        return json_line(event);
     }
     let of = |field| shown(event, field);
     let subject = match event["route"]["route_id"].as_str() {
@@ -190,26 +196,32 @@ fn line(daemon: &Daemon<'_>, event: &Value) -> String {
     )
 }
 
-fn print_message(
+fn print_messages(
     daemon: &Daemon<'_>,
-    message: &StreamMessage,
+    messages: &[StreamMessage],
     kinds: &[KindArgument],
-) -> io::Result<()> {
-    let data: Value = serde_json::from_str(&message.data).map_err(io::Error::other)?;
-    let data = printable(data);
-    if message.event == "snapshot" && kinds.is_empty() {
-        return put(&snapshot(daemon, &data));
-    }
-    if data.get("event").is_some() && wanted(&data, kinds) {
-        return put(&line(daemon, &data));
+) -> Result<(), StreamEnd> {
+    for message in messages {
+        let data = serde_json::from_str(&message.data).map_err(io::Error::other)?;
+        let data = daemon.readable(data);
+        if message.event == "snapshot" && kinds.is_empty() {
+            put(&snapshot(daemon, &data))?;
+        } else if data.get("event").is_some() && wanted(&data, kinds) {
+            put(&line(daemon, &data))?;
+        }
     }
     Ok(())
+}
+
+/// One object per line.
+fn json_line(value: &Value) -> String {
+    escaped_json(&value.to_string()).into_owned() + "\n"
 }
 
 /// A snapshot as a line for each instance.
 fn snapshot(daemon: &Daemon<'_>, data: &Value) -> String {
     if daemon.output.json {
-        return format!("{data}\n");
+        return json_line(data);
     }
     let services = data["services"].as_object().into_iter().flatten();
     let instances = services.flat_map(|(_, instances)| instances.as_array().into_iter().flatten());
@@ -224,12 +236,33 @@ fn snapshot(daemon: &Daemon<'_>, data: &Value) -> String {
     })
 }
 
-/// Follows a stream for as long as somebody reads: after a loss it connects again and continues at its cursor.
+/// Why messages of a stream are not taken any more.
+#[derive(Debug)]
+enum StreamEnd {
+    /// Nobody reads what is shown.
+    Closed,
+    /// Another attempt would fail too.
+    Failed(CliError),
+    /// The daemon may answer later.
+    Lost(CliError),
+}
+
+impl From<io::Error> for StreamEnd {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Failed(error.to_string().into()),
+        }
+    }
+}
+
+/// Follows a stream for as long as somebody reads: after a loss it connects again and continues at its cursor. `take` gets
+/// the messages that have come together.
 fn follow(
     daemon: &Daemon<'_>,
     path: &str,
     mut cursor: Option<String>,
-    mut take: impl FnMut(&StreamMessage) -> io::Result<()>,
+    mut take: impl FnMut(&[StreamMessage]) -> Result<(), StreamEnd>,
 ) -> Result<CommandOutput, CliError> {
     let mut pause = PAUSES[0];
     let mut connected = false;
@@ -239,81 +272,62 @@ fn follow(
             add(&mut from, "since", cursor);
         }
         let mut reader = StreamReader::default();
-        let mut closed = false;
+        let mut end = None;
         let ended = download(daemon, &from, "text/event-stream", |bytes| {
-            (connected, pause) = (true, PAUSES[0]);
-            for message in reader.take(bytes)? {
-                if !message.id.is_empty() {
-                    cursor = Some(message.id.clone());
-                }
-                take(&message).inspect_err(|error| {
-                    closed = error.kind() == io::ErrorKind::BrokenPipe;
-                })?;
+            connected = true;
+            let messages = reader.take(bytes)?;
+            if messages.is_empty() {
+                return Ok(());
+            }
+            if let Err(why) = take(&messages) {
+                end = Some(why);
+                return Err(io::Error::other("the messages are not taken"));
+            }
+            pause = PAUSES[0];
+            let ids = messages.iter().map(|message| &message.id);
+            if let Some(id) = ids.rev().find(|id| !id.is_empty()) {
+                cursor = Some(id.clone());
             }
             Ok(())
         });
-        match ended {
-            _ if closed => return Ok(CommandOutput::default()),
-            Err(error) if !connected || is_refusal(&error) => return Err(error),
-            ended => {
-                if !daemon.output.quiet {
-                    let why = ended
-                        .err()
-                        .map_or_else(|| "it ended".to_owned(), |error| error.message);
-                    let why = why.lines().next().unwrap_or_default().to_owned();
-                    super::print_error(&format!("the stream is lost ({why}); connecting again"));
-                }
-                sleep(pause);
-                pause = (pause * 2).min(PAUSES[1]);
-            }
+        let why = match (end, ended) {
+            (Some(StreamEnd::Closed), _) => return Ok(CommandOutput::default()),
+            (Some(StreamEnd::Failed(error)), _) => return Err(error),
+            (Some(StreamEnd::Lost(error)), _) => error.message,
+            (None, Ok(())) => "it ended".to_owned(),
+            (None, Err(error)) if !connected || !error.may_pass() => return Err(error),
+            (None, Err(error)) => error.message,
+        };
+        if !daemon.output.quiet {
+            let why = why.lines().next().unwrap_or_default();
+            super::print_error(&format!("the stream is lost ({why}); connecting again"));
         }
+        sleep(pause);
+        pause = (pause * 2).min(PAUSES[1]);
     }
-}
-
-/// Whether the daemon said no, which another attempt does not change.
-fn is_refusal(error: &CliError) -> bool {
-    let status = error
-        .problem
-        .as_ref()
-        .and_then(|problem| problem["status"].as_u64());
-    error.code != UNREACHABLE && status.is_some_and(|status| status < 500 && status != 429)
 }
 
 /// Shows a list now and after each change of the stream, until it is interrupted.
 pub(super) fn redraw(
     daemon: &Daemon<'_>,
     path: &str,
-    mut list: impl FnMut() -> Result<String, CliError>,
+    list: impl Fn() -> Result<String, CliError> + Sync,
 ) -> Result<CommandOutput, CliError> {
     let clears = io::stdout().is_terminal();
-    let mut failed = None;
-    let ended = follow(daemon, path, None, |_| {
-        let text = match list() {
+    follow(daemon, path, None, |_| {
+        // A request runs a runtime, and this thread runs that of the stream.
+        let listed = scope(|scope| scope.spawn(&list).join());
+        let text = match listed.unwrap_or_else(|panic| resume_unwind(panic)) {
             Ok(text) => text,
             // The last instance is gone: the list is empty until there is one again.
-            Err(error) if error.code == super::outcome::NOT_FOUND => error.message + "\n",
-            Err(error) => {
-                let message = error.message.clone();
-                failed = Some(error);
-                return Err(io::Error::other(message));
-            }
+            Err(error) if error.code == NOT_FOUND => error.message + "\n",
+            Err(error) if error.may_pass() => return Err(StreamEnd::Lost(error)),
+            Err(error) => return Err(StreamEnd::Failed(error)),
         };
-        match clears {
-            true => put(&format!("\u{1b}[H\u{1b}[2J{text}")),
-            false => put(&format!("{text}\n")),
-        }
-    });
-    match failed {
-        Some(error) if error.code == FAILED => Err(error),
-        _ => ended,
-    }
-}
-
-/// Writes and flushes, so that a pipe has each line at once.
-fn put(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+        let clear = if clears { "\u{1b}[H\u{1b}[2J" } else { "" };
+        let end = if clears { "" } else { "\n" };
+        Ok(put(&format!("{clear}{text}{end}"))?)
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use serde_json::{Value, json};
 
 use super::{
-    ask::{Daemon, encoded, items, shown},
+    ask::{Daemon, encoded, items, json_text, shown},
     discover::add,
     outcome::{CliError, MISCONFIGURED},
     services::address,
@@ -222,7 +222,7 @@ pub(super) fn number(of: &Value, field: &str) -> Cell {
 /// The answer as JSON, or in words.
 pub(super) fn said(daemon: &Daemon<'_>, answer: &Value, words: impl FnOnce() -> String) -> String {
     match daemon.output.json {
-        true => format!("{answer:#}\n"),
+        true => json_text(answer),
         false => words(),
     }
 }

@@ -21,14 +21,16 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A JSON text with its control characters in JSON's own form; a serializer leaves those from U+007F on.
-pub(super) fn escaped_json(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
+/// A JSON text with its control characters in JSON's own form; a serializer leaves those from U+007F on. Line ends between
+/// the tokens stay.
+pub fn escaped_json(text: &str) -> Cow<'_, str> {
+    let is_raw = |c| c != '\n' && is_unsafe(c);
+    if !text.chars().any(is_raw) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if is_unsafe(c) {
+        if is_raw(c) {
             // Writing to a string can't fail.
             let _ = write!(out, "\\u{:04x}", u32::from(c));
         } else {

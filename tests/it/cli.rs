@@ -235,6 +235,12 @@ fn a_check_command_answers_with_its_exit_code() {
     register("bad", own, "http:/nothing-there");
     let good = succeeds(&daemon, &["check", "good"]);
     assert!(good.contains("http (http)"), "{good}");
+    let list = succeeds(
+        &daemon,
+        &["instances", "web", "--columns", "id,latency", "--no-header"],
+    );
+    let latency = list.lines().find_map(|line| line.strip_prefix("good"));
+    assert!(latency.is_some_and(|ms| ms.ends_with(" ms")), "{list}");
     let bad = run(&daemon, &["check", "bad"]);
     assert_eq!(bad.code, Some(5), "{bad:?}");
     assert!(bad.out.contains("404"), "{bad:?}");
@@ -270,6 +276,102 @@ fn events_are_shown_and_followed() {
     assert!(line.contains("web-1002  unhealthy → healthy"), "{line}");
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn a_list_is_shown_again_after_each_change() {
+    let daemon = daemon_with_instances();
+    let arguments = ["instances", "web", "--watch", "--no-header", "--address"];
+    let mut child = musterd(&[&arguments[..], &[&daemon.url]].concat())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = out.lines().map(Result::unwrap);
+    // Each list ends with an empty line.
+    let mut list = || {
+        let lines = lines.by_ref().take_while(|line| !line.is_empty());
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(list().len(), 3);
+    succeeds(&daemon, &["deregister", "web-1002", "--yes"]);
+    let mut shown = list();
+    while shown.len() == 3 {
+        shown = list();
+    }
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    assert!(!shown.iter().any(|line| line.contains("web-1002")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fails(
+        &daemon,
+        &["services", "--watch", "--columns", "age"],
+        2,
+        "no column \"age\"",
+    );
+}
+
+#[test]
+fn heartbeats_continue_while_the_daemon_is_away() {
+    let daemon = daemon_with_instances();
+    let arguments = ["heartbeat", "web-1001", "--every", "100ms", "--address"];
+    let mut child = musterd(&[&arguments[..], &[&daemon.url]].concat())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+    let is_renewed = || {
+        let shown = succeeds(&daemon, &["show", "web-1001", "-o", "json"]);
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        shown["last_heartbeat"] != shown["registered_at"]
+    };
+    while !is_renewed() {
+        assert_eq!(child.try_wait().unwrap(), None);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    daemon.signal("-KILL");
+    let mut away = 0;
+    while away < 2 {
+        let line = errors.next().expect("it continues").unwrap();
+        away += usize::from(line.contains("no daemon answers"));
+    }
+    assert_eq!(child.try_wait().unwrap(), None);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn json_has_the_text_that_the_daemon_has_and_words_have_no_control_characters() {
+    let daemon = Daemon::start(&[]);
+    let metadata = "text=one\ntwo\u{1b}[2J\u{9b}3J";
+    let register = [
+        "register", "web", "--port", "1", "--id", "a", "--meta", metadata,
+    ];
+    succeeds(&daemon, &register);
+    let json = succeeds(&daemon, &["show", "a", "-o", "json"]);
+    assert!(!json.contains(['\u{1b}', '\u{9b}']), "{json:?}");
+    let shown: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(shown["metadata"]["text"], metadata["text=".len()..]);
+    let words = succeeds(&daemon, &["show", "a"]);
+    assert!(
+        words.contains("text = one\\ntwo\\u{1b}[2J\\u{9b}3J\n"),
+        "{words:?}"
+    );
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_failure() {
+    let mut child = musterd(&["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::with_capacity(16, child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    drop(out);
+    let ended = ran(child.wait_with_output().unwrap());
+    assert_eq!((ended.code, &*ended.error), (Some(0), ""));
 }
 
 #[test]
@@ -404,6 +506,15 @@ fn keys_of_the_configuration_are_explained() {
     assert_eq!(none.status.code(), Some(3));
     let checked = musterd(&["config", "check"]).output().unwrap();
     assert_eq!(checked.stdout, b"ok\n");
+    // What is printed is a configuration.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("musterd.toml");
+    let printed = musterd(&["config", "print"]).output().unwrap();
+    fs::write(&file, &printed.stdout).unwrap();
+    let file = file.display().to_string();
+    let mut again = musterd(&["config", "print", "--config", &file]);
+    let again = again.output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{again:?}");
 }
 
 /// `UPDATE=1 cargo test --test it man_pages` writes them.
@@ -424,5 +535,10 @@ fn man_pages_say_what_the_command_line_says() {
         let pages = files.map(|file| (file.file_name(), fs::read_to_string(file.path()).unwrap()));
         pages.collect::<std::collections::BTreeMap<_, _>>()
     };
-    assert_eq!(pages(&kept), pages(&folder), "UPDATE=1 writes the pages");
+    let (kept, made) = (pages(&kept), pages(&folder));
+    let names = kept.keys().chain(made.keys());
+    let stale: Vec<_> = names
+        .filter(|name| kept.get(*name) != made.get(*name))
+        .collect();
+    assert!(stale.is_empty(), "UPDATE=1 writes the pages: {stale:?}");
 }

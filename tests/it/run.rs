@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread::sleep,
     time::Duration,
 };
@@ -251,4 +251,18 @@ fn the_command_ends_when_run_is_killed() {
     run.signal(Signal::KILL);
     assert_eq!(run.code(), None);
     until("the command is gone", || is_gone(&child).then_some(()));
+}
+
+#[test]
+fn the_terminal_belongs_to_the_command_in_the_foreground_only() {
+    let output = Command::new("python3")
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/it/run/terminal.py"
+        ))
+        .arg(env!("CARGO_BIN_EXE_musterd"))
+        .output()
+        .expect("python3, which tests/setup installs, can be started");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
 }

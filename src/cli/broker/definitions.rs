@@ -11,7 +11,7 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use super::super::{
-    ask::{Daemon, HttpReply, download, encoded, items, printable, shown},
+    ask::{Daemon, HttpReply, download, encoded, items, json_text, shown},
     outcome::CliError,
 };
 
@@ -46,7 +46,7 @@ pub(super) fn run(command: &DefinitionsCommand, daemon: &Daemon<'_>) -> Result<S
         }
         DefinitionsCommand::Import { file, vhost } => {
             import(daemon, file, vhost.as_deref()).map(|answer| match daemon.output.json {
-                true => format!("{answer:#}\n"),
+                true => json_text(&answer),
                 false => words(&answer),
             })
         }
@@ -95,7 +95,6 @@ fn import(daemon: &Daemon<'_>, file: &Path, vhost: Option<&str>) -> Result<Value
     let definitions: Value = serde_json::from_slice(&text).map_err(|error| failed(&error))?;
     let asked = ("POST", &*path(vhost));
     let HttpReply { status, body } = daemon.ask(asked, Some(&definitions), "made")?;
-    let body = printable(body);
     if status == StatusCode::OK {
         return Ok(body);
     }

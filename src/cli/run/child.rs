@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt, fs,
     future::poll_fn,
-    io::{self, IsTerminal},
+    io,
     os::unix::{
         fs::PermissionsExt,
         process::{CommandExt, ExitStatusExt},
@@ -17,10 +17,10 @@ use std::{
 use nix::sys::signal::{SigSet, Signal as BlockedSignal};
 use rustix::{
     process::{
-        Pid, Signal, WaitOptions, getppid, kill_process, kill_process_group, set_child_subreaper,
-        set_parent_process_death_signal, wait,
+        Pid, Signal, WaitOptions, getpgrp, getppid, kill_process, kill_process_group,
+        set_child_subreaper, set_parent_process_death_signal, wait,
     },
-    termios::tcsetpgrp,
+    termios::{tcgetpgrp, tcsetpgrp},
 };
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
@@ -81,6 +81,11 @@ pub(in crate::cli) fn shim(arguments: &ShimArguments) -> ExitCode {
         super::say("the parent process has ended");
         return ExitCode::from(super::RUN_FAILED);
     }
+    // Run blocks a signal of terminals; the command does not.
+    let unblocked = SigSet::empty().thread_set_mask();
+    if let Err(error) = unblocked {
+        super::say(&format!("signals stay blocked: {error}"));
+    }
     let error = Command::new(&arguments.program)
         .arg0(&arguments.command[0])
         .args(&arguments.command[1..])
@@ -91,10 +96,14 @@ pub(in crate::cli) fn shim(arguments: &ShimArguments) -> ExitCode {
 
 /// The running command; its group has its number.
 #[derive(Debug)]
-pub(super) struct Child(Pid);
+pub(super) struct Child {
+    pid: Pid,
+    /// Its group is in the foreground of the terminal, in the place of that of this process.
+    has_terminal: bool,
+}
 
 impl Child {
-    /// Starts it in a group of its own, which gets the terminal if there is one.
+    /// Starts it in a group of its own, which gets the terminal if this process has it: not as a job in the background.
     pub(super) fn start(
         program: &Path,
         command: &[String],
@@ -111,24 +120,31 @@ impl Child {
             .spawn()?;
         let pid = i32::try_from(started.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("the process has no number"))?;
-        if io::stdin().is_terminal() {
-            // Without it Ctrl-C ends run only, which stops the command then.
-            let _ = tcsetpgrp(io::stdin(), pid);
-        }
-        Ok(Self(pid))
+        let in_foreground = tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp());
+        // Without it Ctrl-C ends run only, which stops the command then.
+        let has_terminal = in_foreground && tcsetpgrp(io::stdin(), pid).is_ok();
+        Ok(Self { pid, has_terminal })
     }
 
     pub(super) fn pid(&self) -> i32 {
-        self.0.as_raw_nonzero().into()
+        self.pid.as_raw_nonzero().into()
+    }
+
+    /// After its end: ends what it has left in its group, and takes the terminal back, so that Ctrl-C reaches run.
+    pub(super) fn clear(&self) {
+        self.kill_group();
+        if self.has_terminal {
+            let _ = tcsetpgrp(io::stdin(), getpgrp());
+        }
     }
 
     /// To the process itself; it may have ended already.
     pub(super) fn signal(&self, signal: Signal) {
-        let _ = kill_process(self.0, signal);
+        let _ = kill_process(self.pid, signal);
     }
 
     pub(super) fn kill_group(&self) {
-        let _ = kill_process_group(self.0, Signal::KILL);
+        let _ = kill_process_group(self.pid, Signal::KILL);
     }
 }
 

@@ -146,7 +146,7 @@ impl<'a> Registrar<'a> {
             daemon,
             body,
             path: format!("/services/{}", encoded(&id)),
-            host: arguments.host.clone(),
+            host: arguments.instance.host.clone(),
             port: arguments.port,
             ready: arguments.ready.clone(),
             ready_timeout: arguments.ready_timeout,
@@ -258,10 +258,7 @@ impl<'a> Registrar<'a> {
                 (self.pause, self.away) = (PAUSES[0], false);
                 self.heartbeat
             }
-            Err(error)
-                if status(&error)
-                    .is_some_and(|status| (400..500).contains(&status) && status != 429) =>
-            {
+            Err(error) if !error.may_pass() => {
                 self.fail(format!("{}: the command is stopped", error.message));
                 Duration::ZERO
             }
@@ -276,7 +273,7 @@ impl<'a> Registrar<'a> {
                 (self.pause, self.away) = (PAUSES[0], false);
                 self.heartbeat
             }
-            Err(error) => match status(&error) {
+            Err(error) => match error.status() {
                 Some(404) => {
                     say("the daemon does not know the instance: registering again");
                     self.phase = RegistrarPhase::Registering;
@@ -309,10 +306,6 @@ impl<'a> Registrar<'a> {
         // The supervisor may have ended.
         let _ = self.notices.blocking_send(RegistrarNotice::Failed(message));
     }
-}
-
-fn status(error: &CliError) -> Option<u64> {
-    error.problem.as_ref()?["status"].as_u64()
 }
 
 #[cfg(test)]
