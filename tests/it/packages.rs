@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Read,
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::PermissionsExt, net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
@@ -136,14 +136,37 @@ fn the_debian_package_has_what_it_should() {
     for script in ["postinst", "postrm"] {
         succeeds(Command::new("sh").arg("-n").arg(scripts.join(script)));
     }
-    let installed = root.join("usr/bin/musterd");
     let config = root.join("etc/musterd/musterd.toml");
+    assert_eq!(
+        group_by(&scripts.join("postinst"), &root),
+        config.display().to_string()
+    );
+    let installed = root.join("usr/bin/musterd");
     let checked = succeeds(
         Command::new(installed)
             .args(["config", "check", "--config"])
             .arg(config),
     );
     assert_eq!(checked, "ok\n");
+}
+
+/// The file that the script gives to the group of the service, so that it can be read.
+fn group_by(script: &Path, root: &Path) -> String {
+    let tools = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("getent", ""),
+        ("chgrp", "[ \"$1\" = musterd ] && echo \"$2\""),
+    ] {
+        let tool = tools.path().join(name);
+        fs::write(&tool, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:/usr/bin:/bin", tools.path().display());
+    let mut install = Command::new("sh");
+    install.arg(script).arg("configure").env("PATH", path);
+    succeeds(install.env("DPKG_ROOT", root))
+        .trim_end()
+        .to_owned()
 }
 
 #[test]
