@@ -138,7 +138,7 @@ function page() {
     h('nav', { key: 'side', class: 'side', 'aria-label': 'Views' },
       Object.entries(VIEWS).map(([id, one]) => h('a', { href: `#/${id}`, 'aria-current': id === parts[0] ? 'page' : null }, icon(one.icon), h('span', null, one.name),
         id === 'services' && store.totals.unhealthy > 0 && h('span', { class: 'badge' }, number(store.totals.unhealthy), h('span', { class: 'hidden' }, ' unhealthy instances')))),
-      h('span', { class: 'grow' }), h('a', { class: 'wide foot', href: '/docs' }, h('span', null, 'API')), h('a', { class: 'wide foot', href: '/metrics' }, h('span', null, 'Metrics'))),
+      h('span', { class: 'grow' }), h('a', { class: 'wide foot', href: 'docs' }, h('span', null, 'API')), h('a', { class: 'wide foot', href: 'metrics' }, h('span', null, 'Metrics'))),
     h('div', { key: 'body', class: 'body' }, banner(),
       h('main', { id: 'main', key: parts.slice(0, 2).join('/'), tabindex: -1, class: stale ? 'stale' : '' }, state.locked ? loginView(entered) : view.render({ path: parts, answers }))),
     dialogs(),

@@ -66,7 +66,7 @@ function history(one) {
     api.events({ service: one.service_name, limit: 1000 }).then(({ events }) => {
       recent.set(id, events.filter((event) => event.service_id === id));
       redraw();
-    }).catch(() => recent.delete(id));
+    }).catch(() => {}); // the events that the page has are shown
   }
   const all = new Map();
   for (const event of [...recent.get(id), ...store.events]) if (event.service_id === id) all.set(event.revision, event);
