@@ -318,7 +318,9 @@ fn the_page_of_operations_is_that_of_the_code() {
             let about = operation["summary"]
                 .as_str()
                 .or_else(|| operation["description"].as_str());
-            let about = about.unwrap_or_default().lines().next().unwrap_or_default();
+            let about = about.unwrap_or_default().replace('\n', " ");
+            let about = about.split_inclusive(". ").next().unwrap_or_default();
+            let about = about.trim_end();
             let answers: Vec<_> = answers.keys().map(String::as_str).collect();
             // Writing to a string can't fail.
             let _ = writeln!(

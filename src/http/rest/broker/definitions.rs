@@ -21,9 +21,9 @@ fn only(query: Option<&str>) -> Option<String> {
     found.map(|(_, value)| value.into_owned())
 }
 
-/// Queues, exchanges and bindings in the format of RabbitMQ's definitions files, sorted; without exclusive queues, and
-/// transient queues that the broker has named. Callers with write access to system get the users that were made at run
-/// time too, with the hashes of their passwords.
+/// Exchanges, queues, bindings and policies in the format of RabbitMQ's definitions files, sorted.
+/// Without exclusive queues, and transient queues that the broker has named. Callers with write access to system get the
+/// users that were made at run time too, with the hashes of their passwords.
 #[utoipa::path(
     get, path = "/broker/definitions",
     params(("vhost" = Option<String>, Query, description = "Only of this virtual host, whose name is then left out")),
@@ -46,9 +46,9 @@ pub(in crate::http) async fn export_definitions(
     })?))
 }
 
-/// Declares the queues, exchanges and bindings of a definitions file, all of them or, if anything is wrong, none. What
-/// exists alike stays; what exists otherwise is a conflict. Users with their permissions are made or changed for callers
-/// with write access to system. Policies, parameters and everything else that is ignored are named in the answer.
+/// Declares what a definitions file has, all of it or, if anything is wrong, nothing.
+/// What exists alike stays; what exists otherwise is a conflict. Users with their permissions are made or changed for callers
+/// with write access to system. Parameters and everything else that is ignored are named in the answer.
 #[utoipa::path(
     post, path = "/broker/definitions",
     params(("vhost" = Option<String>, Query, description = "The virtual host of objects that name none")),
