@@ -38,7 +38,7 @@ impl Tables {
         self.services.pin().get(name).cloned()
     }
 
-    /// The service of this name; a new one is known to have had no change after `floor`.
+    /// The service of this name; a new one is known to have had no change after `floor`, and none after the newest stamp.
     pub(super) fn service_or_new(&self, name: &ServiceName, floor: Revision) -> Arc<Service> {
         if let Some(service) = self.service(name.as_str()) {
             return service;
@@ -47,7 +47,7 @@ impl Tables {
             name.clone(),
             floor,
             &self.cached,
-            self.stamps.first(),
+            self.stamps.last(),
         ));
         self.services
             .pin()

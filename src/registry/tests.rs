@@ -5,6 +5,7 @@ mod replay;
 mod reported;
 mod rights;
 mod rows;
+mod stamps;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -1,9 +1,6 @@
 //! Reads: answered at once, or when what they show has changed. A read that waits does nothing until then.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::{http::StatusCode, response::Response};
 use futures_util::future::select_all;
@@ -25,15 +22,6 @@ use crate::{
     registry::{Following, Registry},
 };
 
-/// A number that grows when something that a read shows may have changed.
-pub(in crate::http) trait IndexSource: Send + Sync {
-    /// The number now.
-    fn value(&self) -> u64;
-
-    /// Wakes when it grows.
-    fn follow(&self) -> watch::Receiver<u64>;
-}
-
 /// The changes that can matter to a read.
 #[derive(Clone)]
 pub(in crate::http) enum ReadScope {
@@ -43,9 +31,6 @@ pub(in crate::http) enum ReadScope {
     All,
     /// Of the names of services and their tags.
     Names,
-    /// Of something beside the registry.
-    #[expect(dead_code, reason = "for what is kept beside the registry")]
-    Source(Arc<dyn IndexSource>),
 }
 
 impl ReadScope {
@@ -53,13 +38,15 @@ impl ReadScope {
         let stamps = registry.stamps();
         match self {
             Self::Services(names) => {
-                let known = names.iter().filter_map(|name| registry.service(name));
-                let newest = known.map(|service| service.stamp().value()).max();
-                newest.unwrap_or_else(|| stamps.first())
+                let newest = names.iter().map(|name| match registry.service(name) {
+                    Some(service) => service.stamp().value(),
+                    // It may have had instances, and be forgotten since.
+                    None => stamps.names.value(),
+                });
+                newest.max().unwrap_or_else(|| stamps.first())
             }
             Self::All => stamps.all.value(),
             Self::Names => stamps.names.value(),
-            Self::Source(source) => source.value(),
         }
     }
 
@@ -80,7 +67,6 @@ impl ReadScope {
             }
             Self::All => follower.changes.push(stamps.all.follow()),
             Self::Names => follower.changes.push(stamps.names.follow()),
-            Self::Source(source) => follower.changes.push(source.follow()),
         }
         follower
     }
@@ -200,7 +186,7 @@ impl ConsulState {
         let read = self.shown(call, &scope, &show);
         let is_current = |index: u64| {
             // A higher index than ours comes from before a restart without a store.
-            seen.is_some_and(|seen| seen >= index && seen <= self.newest_index(&scope))
+            seen.is_some_and(|seen| seen >= index && seen <= self.app.registry.stamps().last())
         };
         if !is_current(read.index) {
             return Ok(read.into_response(&call.query));
@@ -282,14 +268,6 @@ impl ConsulState {
             body,
             hash,
             index: self.indexes.index(key, hash, stamp),
-        }
-    }
-
-    /// The newest index of any read of this scope.
-    fn newest_index(&self, scope: &ReadScope) -> u64 {
-        match scope {
-            ReadScope::Source(source) => source.value(),
-            _ => self.app.registry.stamps().last(),
         }
     }
 }

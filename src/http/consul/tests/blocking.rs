@@ -152,3 +152,31 @@ async fn agent_reads_wait_by_hash() {
         assert_ne!(answer.header("x-consul-contenthash"), hash, "{path}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_service_is_seen_after_the_log_has_forgotten_it() {
+    let door = ConsulDoor::new();
+    door.put("/v1/agent/service/register", r#"{"Name": "web"}"#)
+        .await;
+    let before = door.get("/v1/health/service/web").await;
+    assert_eq!(before.each("/Service/ID"), ["web"]);
+    door.put("/v1/agent/service/deregister/web", "").await;
+    let is_known = || door.rest.shared.registry.service("web").is_some();
+    let mut port = 1;
+    while is_known() {
+        let other = json!({"Name": "other", "Port": port}).to_string();
+        door.put("/v1/agent/service/register", &other).await;
+        port += 1;
+    }
+    let began = Instant::now();
+    let path = format!("/v1/health/service/web?index={}&wait=5m", before.index());
+    let after = door.get(&path).await;
+    assert_eq!(after.json, json!([]));
+    assert!(began.elapsed() < Duration::from_secs(1));
+    // And then it waits for the next one.
+    let (before, after) = woken(&door, "/v1/health/service/web", async || {
+        door.put("/v1/agent/service/register", WEB).await;
+    })
+    .await;
+    assert!(after > before);
+}
