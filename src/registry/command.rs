@@ -173,8 +173,6 @@ pub struct ChangeCheck {
     pub name: Box<str>,
     /// None to remove it.
     pub check: Option<Check>,
-    /// The most checks of an instance.
-    pub checks_max: usize,
 }
 
 /// Removes an instance whose check has been critical for too long. Answers false, and changes nothing, when that

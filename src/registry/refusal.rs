@@ -16,7 +16,9 @@ pub enum Refusal {
     #[error("Check not found")]
     UnknownCheck,
     /// The instance has as many checks as it may.
-    #[error("the instance has {max} checks already (registry.checks_max)")]
+    #[error(
+        "the instance would have more than {max} checks (registry.checks_max): deregister some first"
+    )]
     TooManyChecks {
         /// The limit.
         max: usize,

@@ -137,7 +137,6 @@ impl ConsulState {
             service_id: id.into(),
             name: check.name.clone(),
             check: Some(check),
-            checks_max: self.app.defaults.checks_max,
         };
         self.app
             .catalog
@@ -157,7 +156,6 @@ impl ConsulState {
             service_id: id.into(),
             name: name.into(),
             check: None,
-            checks_max: self.app.defaults.checks_max,
         };
         self.app
             .catalog

@@ -357,6 +357,8 @@ impl ConsulState {
     pub(super) fn node_entry(&self, call: &ConsulCall, node: &str) -> Option<SeenInstance> {
         let id = nodes::node_entry_id(node);
         let entry = self.app.catalog.instance(&call.caller(), &id)?;
+        // An instance of another service may have this id: it must not speak for the node.
+        let entry = Some(entry).filter(|entry| entry.name().as_str() == NODE_SERVICE)?;
         Some(SeenInstance::of(&entry)).filter(|entry| entry.is_on(node, &self.node))
     }
 

@@ -344,8 +344,8 @@ impl ConsulState {
             true => title,
             false => named,
         };
-        if check_id.is_empty() || check_id.len() > 400 {
-            return Err(fields.invalid("CheckID", "must be 1 to 400 bytes long"));
+        if check_id.is_empty() {
+            return Err(fields.invalid("CheckID", "must not be empty without a Name"));
         }
         let service = fields.text("ServiceID")?;
         let id = match (service.is_empty(), registered) {

@@ -304,18 +304,7 @@ pub(super) fn check(
         id if id.is_empty() => default.to_owned(),
         id => id,
     };
-    let title = fields.text("Name")?;
-    let notes = fields.text("Notes")?;
-    for (name, text, max) in [
-        ("CheckID", &id, 2 * LABEL_BYTES_MAX),
-        ("Name", &title, 2 * LABEL_BYTES_MAX),
-        ("Notes", &notes, NOTES_BYTES_MAX),
-    ] {
-        if text.len() > max || text.contains(char::is_control) {
-            let message = format!("is longer than {max} bytes or has control characters");
-            return Err(fields.invalid(name, &message));
-        }
-    }
+    let (title, notes) = labels(fields, &id)?;
     let (kind, interval) = kinds::kind(state, fields)?;
     let timeout = fields
         .duration("Timeout")?
@@ -334,8 +323,8 @@ pub(super) fn check(
             false => 0,
         },
         remove_after: remove_after(fields)?,
-        title: title.into(),
-        notes: notes.into(),
+        title,
+        notes,
     };
     Ok(Check {
         name: id.into(),
@@ -346,6 +335,22 @@ pub(super) fn check(
         unhealthy_after: after(critical_after),
         options: Some(Box::new(options)),
     })
+}
+
+/// The name and the notes of a check, both bounded, and its id too.
+fn labels(fields: &BodyFields, id: &str) -> Result<(Box<str>, Box<str>), ConsulError> {
+    let (title, notes) = (fields.text("Name")?, fields.text("Notes")?);
+    for (name, text, max) in [
+        ("CheckID", id, 2 * LABEL_BYTES_MAX),
+        ("Name", &title, 2 * LABEL_BYTES_MAX),
+        ("Notes", &notes, NOTES_BYTES_MAX),
+    ] {
+        if text.len() > max || text.contains(char::is_control) {
+            let message = format!("is longer than {max} bytes or has control characters");
+            return Err(fields.invalid(name, &message));
+        }
+    }
+    Ok((title.into(), notes.into()))
 }
 
 /// How many results in a row it takes; without a threshold the first one counts.
@@ -404,10 +409,11 @@ pub(super) fn node_entry(
 
 /// A check that the catalog is given with its standing: nothing probes it.
 pub(super) fn reported(id: &str, fields: &BodyFields) -> Result<(Check, Standing), ConsulError> {
+    let (title, notes) = labels(fields, id)?;
     let initial = standing(fields, Standing::Critical)?;
     let options = CheckOptions {
-        title: fields.text("Name")?.into(),
-        notes: fields.text("Notes")?.into(),
+        title,
+        notes,
         initial,
         warning_after: 0,
         remove_after: None,

@@ -193,6 +193,10 @@ impl Command for RegisterKeeping {
                     checks.push(check.clone());
                 }
             }
+            let max = draft.state.config.checks_max.get();
+            if checks.len() > max {
+                return Err(Refusal::TooManyChecks { max });
+            }
             registration.checks = checks.into();
         }
         let register = Register {
@@ -214,15 +218,15 @@ impl Command for ChangeCheck {
 
     fn decide(self, draft: &mut Draft<'_>) -> Result<Arc<Instance>, Refusal> {
         let known = draft.to_change(&self.service_id)?;
+        let checks_max = draft.state.config.checks_max.get();
         let mut registration = Registration::clone(&known.registration);
         let mut checks = std::mem::take(&mut registration.checks).into_vec();
         let at = checks.iter().position(|one| one.name == self.name);
         match (at, self.check) {
             (Some(at), Some(check)) => checks[at] = check,
             (Some(at), None) => drop(checks.remove(at)),
-            (None, Some(_)) if checks.len() >= self.checks_max => {
-                let max = self.checks_max;
-                return Err(Refusal::TooManyChecks { max });
+            (None, Some(_)) if checks.len() >= checks_max => {
+                return Err(Refusal::TooManyChecks { max: checks_max });
             }
             (None, Some(check)) => checks.push(check),
             (None, None) => return Err(Refusal::UnknownCheck),

@@ -106,3 +106,89 @@ async fn checks_of_the_node_belong_to_all_of_its_services() {
     door.expect(400, "PUT", "/v1/agent/check/register", "{}")
         .await;
 }
+
+#[tokio::test]
+async fn an_instance_has_a_limit_of_checks_in_every_way() {
+    let door = ConsulDoor::new();
+    let max = door.rest.shared.defaults.checks_max;
+    let with_check = |number: usize| {
+        let check = json!({"CheckID": format!("c{number}"), "TTL": "1m"});
+        json!({"Name": "web", "Check": check}).to_string()
+    };
+    let register = "/v1/agent/service/register";
+    for number in 0..max {
+        door.put(register, &with_check(number)).await;
+    }
+    // What is named again replaces the one that is kept.
+    door.put(register, &with_check(0)).await;
+    let one_more = json!({"Name": "more", "ServiceID": "web", "TTL": "1m"}).to_string();
+    let of_catalog = json!({
+        "Node": "n1", "Address": "h",
+        "Check": {"CheckID": "more", "Name": "more", "ServiceID": "web"},
+    });
+    for (path, body) in [
+        (register, with_check(max)),
+        ("/v1/agent/check/register", one_more),
+        ("/v1/catalog/register", of_catalog.to_string()),
+    ] {
+        let refused = door.expect(400, "PUT", path, &body).await;
+        assert!(refused.text.contains("registry.checks_max"), "{refused:?}");
+    }
+    let listed = door.get("/v1/health/checks/web").await;
+    assert_eq!(listed.json.as_array().unwrap().len(), max);
+    door.put(
+        &format!("{register}?replace-existing-checks"),
+        &with_check(max),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn labels_of_checks_are_bounded_in_every_way() {
+    let door = ConsulDoor::new();
+    door.put("/v1/agent/service/register", r#"{"Name": "web"}"#)
+        .await;
+    for (field, text) in [
+        ("CheckID", "i".repeat(401)),
+        ("Name", "n".repeat(401)),
+        ("Notes", "n".repeat(1001)),
+        ("Notes", "a\nb".to_owned()),
+    ] {
+        let mut check = json!({"CheckID": "up", "Name": "up", "ServiceID": "web", "TTL": "1m"});
+        check[field] = text.into();
+        let of_agent = check.to_string();
+        let of_catalog = json!({"Node": "n1", "Address": "h", "Check": check}).to_string();
+        for (path, body) in [
+            ("/v1/agent/check/register", of_agent),
+            ("/v1/catalog/register", of_catalog),
+        ] {
+            let refused = door.expect(400, "PUT", path, &body).await;
+            assert!(refused.text.contains(field), "{path}: {refused:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_instance_of_another_service_does_not_speak_for_the_node() {
+    let door = ConsulDoor::new();
+    door.put("/v1/agent/service/register", r#"{"Name": "web"}"#)
+        .await;
+    let posing = r#"{"Name": "other", "ID": "consul-node:n1", "Check": {"TTL": "1h"}}"#;
+    door.put("/v1/agent/service/register", posing).await;
+    let passing = door.get("/v1/health/service/web?passing").await;
+    assert_eq!(passing.each("/Service/ID"), ["web"]);
+    let posing = door.get("/v1/health/service/other?passing").await;
+    assert_eq!(posing.json, json!([]));
+}
+
+#[tokio::test]
+async fn a_long_reason_of_a_maintenance_is_cut_off() {
+    let door = ConsulDoor::new();
+    door.put("/v1/agent/service/register", r#"{"Name": "web"}"#)
+        .await;
+    let reason = format!("a{}", "%C3%A9".repeat(1500));
+    let path = format!("/v1/agent/service/maintenance/web?enable=true&reason={reason}");
+    door.put(&path, "").await;
+    let notes = door.get("/v1/health/checks/web").await;
+    assert_eq!(notes.each("/Notes")[0].chars().count(), 1000);
+}
