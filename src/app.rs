@@ -29,7 +29,7 @@ use self::{
     doors::{ServedHttp, open, raise_open_files},
     management::show_broker,
     requests::ClientRequests,
-    rooms::{EmbeddedUsers, ReadyParts, defaults},
+    rooms::{EmbeddedUsers, ReadyParts, defaults, probing},
     store::{Kept, StoreTopology},
     system::System,
 };
@@ -112,7 +112,8 @@ impl App {
         let notices = kept.notices(&config, &registry);
         let (callbacks, webhooks) =
             subscribers(&config, &registry, &flag, &notices, &client, &direct, &kept);
-        let health = Health::new(config.health, registry.clone(), client.clone(), &metrics);
+        let probing = probing(&config);
+        let health = Health::new(probing, registry.clone(), client.clone(), &metrics);
         let listening = bind_broker(&config, opened.store.as_ref(), &kept).await?;
         let own = listening.as_ref();
         let way = amqp::build(&config, own, &registry, &flag, direct, &kept).await?;

@@ -60,6 +60,9 @@ pub struct Config {
     pub asked_max: Bounded<usize, 1, 100_000>,
     /// Whether HTTP checks may use other methods than GET and HEAD, set a Host header or send credentials.
     pub unsafe_requests: bool,
+    /// Whether checks may run programs on this machine: `consul.enable_script_checks`, not a key of this section.
+    #[serde(skip)]
+    pub scripts: bool,
     /// Whether what a failing check's target answered is kept and shown: the start of an HTTP body, a gRPC
     /// message. The status code always is.
     pub keep_body: bool,
@@ -101,6 +104,7 @@ impl Default for Config {
             probes_max: 1024.into(),
             asked_max: 64.into(),
             unsafe_requests: false,
+            scripts: false,
             keep_body: false,
             remove_after: RemoveAfter::Ttl,
             queue_wait: Duration::from_secs(1).into(),

@@ -20,7 +20,7 @@ use crate::{
     },
     catalog::{Caller, Identity},
     config::Config,
-    health::{Health, in_container},
+    health::{Config as HealthConfig, Health, in_container},
     http::{BrokerUsers, Migrations, Probes, Readiness, Transports, WatcherError, Watchers},
     migration::{FlagControl, Migration},
     model::{Cursor, FlagError, FlagState, Modes, Standing, Timestamp},
@@ -227,6 +227,14 @@ fn store_part(store: &Store, waiting: usize) -> ReadyPart {
         name: "store",
         ok: failed.is_none(),
         detail,
+    }
+}
+
+/// Section `health`, and whether checks may run programs.
+pub(super) fn probing(config: &Config) -> HealthConfig {
+    HealthConfig {
+        scripts: config.consul.enable_script_checks,
+        ..config.health
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct ProbeLimits {
     pub(super) keep_body: bool,
     /// `health.unsafe_requests`.
     pub(super) unsafe_requests: bool,
+    /// `consul.enable_script_checks`.
+    pub(super) scripts: bool,
 }
 
 impl ProbeLimits {
@@ -31,6 +33,7 @@ impl ProbeLimits {
             text_max: config.text_max.get(),
             keep_body: config.keep_body,
             unsafe_requests: config.unsafe_requests,
+            scripts: config.scripts,
         }
     }
 }
@@ -133,6 +136,11 @@ async fn listed(
             };
             client.ping_http2(&target, deadline).await?;
             Ok((Outcome::Passed, "HTTP/2 ping was successful".to_owned()))
+        }
+        // Its registration may be from a time when the key was set.
+        CheckKind::Script { .. } if !limits.scripts => {
+            let text = "not run: programs need consul.enable_script_checks = true";
+            Ok((Outcome::Denied, text.to_owned()))
         }
         CheckKind::Script { args } => Ok(script::run(args, deadline, limits.text_max).await),
         // The table and the scheduler evaluate these themselves.

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use tokio::{io::AsyncWriteExt, time::Instant};
 
 use super::{
-    Client, HttpRules, ProbeLimits, Request, Response, failure, http, in_one_line, request, served,
-    words,
+    Client, HttpRules, ProbeKind, ProbeLimits, Request, Response, failure, http, in_one_line,
+    request, run, served, words,
 };
 use crate::{
     health::{Config, Outcome},
-    model::HttpCheck,
+    model::{Check, CheckKind, HttpCheck},
     outbound::{
         self, OutboundError, RequestStep, Serving,
         testing::{self, Target},
@@ -76,6 +76,36 @@ fn only_serving_passes() {
         (Serving::Other(7), Outcome::Failed),
     ] {
         assert_eq!(served(serving).0, expected, "{serving:?}");
+    }
+}
+
+#[tokio::test]
+async fn programs_run_only_while_the_key_is_set() {
+    let metrics = Metrics::default();
+    let client = Client::new(&outbound::Config::default(), &metrics).expect("a client");
+    let check = Check {
+        name: "script".into(),
+        kind: CheckKind::Script {
+            args: ["sh", "-c", "echo ran"].map(Into::into).into(),
+        },
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(20),
+        healthy_after: 1,
+        unhealthy_after: 1,
+        options: None,
+    };
+    for (scripts, expected, says) in [
+        (true, Outcome::Passed, "ran"),
+        (false, Outcome::Denied, "consul.enable_script_checks"),
+    ] {
+        let limits = ProbeLimits::of(&Config {
+            scripts,
+            ..Config::default()
+        });
+        let kind = ProbeKind::Listed(&check);
+        let (outcome, text) = run(&client, kind, check.timeout, limits).await;
+        assert_eq!(outcome, expected, "{text}");
+        assert!(text.contains(says), "{text}");
     }
 }
 
