@@ -10,6 +10,9 @@ use super::{
     SessionBehavior, SessionDraft, SessionOwner, TransactionFault, check_key,
 };
 
+/// A transaction may find so many entries with any limit of keys: one for each of its operations.
+const FOUND_MIN: usize = 1024;
+
 /// What changed: the rows to write, and the readers to wake.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct KvChanges {
@@ -20,6 +23,13 @@ pub(super) struct KvChanges {
 }
 
 impl KvChanges {
+    fn extend(&mut self, more: Self) {
+        self.keys.extend(more.keys);
+        self.sessions.extend(more.sessions);
+        self.nodes.extend(more.nodes);
+        self.delays.extend(more.delays);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.sessions.is_empty() && self.delays.is_empty()
     }
@@ -54,20 +64,48 @@ impl KvDraft {
         &mut self,
         operations: &[KvOperation],
     ) -> Result<Vec<KvFound>, Vec<(usize, TransactionFault)>> {
-        let (state, changes) = (self.state.clone(), self.changes.clone());
+        let (state, changes) = (self.state.clone(), std::mem::take(&mut self.changes));
         let (mut found, mut faults) = (Vec::new(), Vec::new());
+        let mut found_bytes = 0;
         let index = self.state.index + 1;
         for (number, operation) in operations.iter().enumerate() {
-            match self.operate(operation, index) {
+            let done = self.operate(operation, index).and_then(|more| {
+                found_bytes += more.iter().map(KvFound::bytes).sum::<usize>();
+                self.may_show(found.len() + more.len(), found_bytes)?;
+                Ok(more)
+            });
+            match done {
                 Ok(more) => found.extend(more),
+                Err(fault @ TransactionFault::Refused(KvRefusal::ReadsTooMuch { .. })) => {
+                    faults.push((number, fault));
+                    break;
+                }
                 Err(fault) => faults.push((number, fault)),
             }
         }
+        let own = std::mem::replace(&mut self.changes, changes);
         if faults.is_empty() {
+            self.changes.extend(own);
             return Ok(found);
         }
-        (self.state, self.changes) = (state, changes);
+        self.state = state;
         Err(faults)
+    }
+
+    /// Each operation may find everything that is kept, all together not more than that.
+    fn may_show(&self, n_found: usize, bytes: usize) -> Result<(), KvRefusal> {
+        let KvLimits {
+            bytes_max,
+            keys_max,
+            ..
+        } = self.limits;
+        match bytes > bytes_max || n_found > keys_max.max(FOUND_MIN) {
+            true => Err(KvRefusal::ReadsTooMuch {
+                bytes: bytes_max,
+                keys: keys_max,
+            }),
+            false => Ok(()),
+        }
     }
 
     fn operate(&mut self, operation: &KvOperation, index: u64) -> DraftResult {

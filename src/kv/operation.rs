@@ -82,6 +82,16 @@ pub struct KvFound {
     pub with_value: bool,
 }
 
+impl KvFound {
+    /// The bytes that an answer shows of it.
+    pub(super) fn bytes(&self) -> usize {
+        match self.with_value {
+            true => self.entry.size(),
+            false => self.entry.key.len(),
+        }
+    }
+}
+
 /// A condition that is not met.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum KvUnmet {

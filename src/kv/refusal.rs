@@ -51,6 +51,16 @@ pub enum KvRefusal {
         /// `consul.kv_bytes_max`.
         max: usize,
     },
+    /// The operations of a transaction read more than everything that may be kept.
+    #[error(
+        "the operations read more than {bytes} bytes or {keys} keys, the limits of consul.kv_bytes_max and consul.kv_keys_max: read in several transactions"
+    )]
+    ReadsTooMuch {
+        /// `consul.kv_bytes_max`.
+        bytes: usize,
+        /// `consul.kv_keys_max`.
+        keys: usize,
+    },
     /// There are as many sessions as the limit allows.
     #[error(
         "there are {max} sessions, the limit of consul.sessions_max; destroy some first, or create them with a TTL"
@@ -87,7 +97,7 @@ impl KvRefusal {
                 400
             }
             Self::Forbidden(_) => 403,
-            Self::ValueTooLarge { .. } => 413,
+            Self::ValueTooLarge { .. } | Self::ReadsTooMuch { .. } => 413,
             Self::NotCommitted(_) | Self::Stopping => 503,
             Self::KeysFull { .. }
             | Self::BytesFull { .. }

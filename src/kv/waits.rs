@@ -128,7 +128,7 @@ pub struct KvFollowing {
 }
 
 impl KvFollowing {
-    /// KvWaits for a change since the last call, or since the following began. Cancel safe.
+    /// Waits for a change since the last call, or since the following began. Cancel safe.
     pub async fn changed(&mut self) {
         if self.changed.changed().await.is_err() {
             // The sender is kept while there are readers.

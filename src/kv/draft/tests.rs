@@ -204,6 +204,34 @@ fn limits_name_the_key() {
 }
 
 #[test]
+fn a_transaction_reads_at_most_what_may_be_kept() {
+    let mut draft = draft();
+    for number in 0..LIMITS.keys_max {
+        set(&mut draft, &format!("k{number}"), "0123456789");
+    }
+    let tree = || KvOperation {
+        key: "".into(),
+        verb: KvVerb::GetTree,
+    };
+    let write = KvOperation {
+        key: "k0".into(),
+        verb: KvVerb::Set(value("1"), 0),
+    };
+    let found = draft.transact(&[tree()]).unwrap();
+    assert_eq!(found.len(), LIMITS.keys_max, "all of it once");
+    let before = (draft.state.index(), draft.changes.clone());
+    let faults = draft.transact(&[write, tree(), tree(), tree()]);
+    let faults = faults.unwrap_err();
+    assert_eq!((faults.len(), faults[0].0), (1, 2), "{faults:?}");
+    let TransactionFault::Refused(refusal) = &faults[0].1 else {
+        panic!("{faults:?}");
+    };
+    assert_eq!(refusal.status(), 413);
+    assert!(refusal.to_string().contains("consul.kv_bytes_max"));
+    assert_eq!((draft.state.index(), draft.changes.clone()), before);
+}
+
+#[test]
 fn a_transaction_is_whole_or_nothing() {
     let mut draft = draft();
     set(&mut draft, "a", "1");
