@@ -333,9 +333,19 @@ async fn each_identity_reads_and_writes_its_keys() {
         door.put(&format!("kv/{key}"), "x").await;
     }
     let of_admin = door.session(&json!({"Name": "admin"})).await;
+    let hidden = json!({"Name": "web", "Check": {"TTL": "3600s", "Status": "passing"}}).to_string();
+    let registered = door.ask("PUT", "agent/service/register", hidden).await;
+    assert_eq!(registered.status, 200, "{registered:?}");
+    let on_hidden = json!({"NodeChecks": [], "ServiceChecks": [{"ID": "service:web"}]});
+    door.session(&on_hidden).await;
 
     door.token = Some(tokens[0].clone());
     let own = door.session(&json!({"Name": "app"})).await;
+    // A check of a service that the identity may not read is as one that does not exist.
+    let on_hidden = on_hidden.to_string();
+    let unseen = door.ask("PUT", "session/create", on_hidden).await;
+    assert_eq!(unseen.status, 400, "{unseen:?}");
+    assert!(unseen.text.contains("Missing check"), "{unseen:?}");
     for (method, path, status) in [
         ("GET", "kv/app/a", 200),
         ("PUT", "kv/app/b", 200),

@@ -11,10 +11,11 @@ use super::{
     fields::BodyFields,
     kv::session_id,
     query::shown,
-    session_checks::SERF_HEALTH,
+    session_checks::{self, SERF_HEALTH, SessionPlaces},
     state::ConsulState,
 };
 use crate::{
+    catalog::Sight,
     kv::{CheckedBy, KvRead, KvSession, KvTopic, SessionDraft, TTL_MAX, TTL_MIN},
     model::{Span, Standing},
 };
@@ -32,9 +33,12 @@ const CHECK_ID_MAX: usize = 512;
 
 /// Creates a session.
 pub(super) async fn create(State(state): State<ConsulState>, call: ConsulCall) -> ConsulResult {
-    let draft = draft(&state, &call.fields()?)?;
-    for check in &draft.checks {
-        match state.standing_of(&draft.node, check.id()) {
+    let sight = state.app.catalog.sight(&call.caller());
+    let draft = draft(&state, &sight, &call.fields()?)?;
+    let wanted = session_checks::of_session(&draft);
+    let standings = state.standings(&sight, wanted.iter().cloned(), &mut SessionPlaces::new());
+    for (check, wanted) in draft.checks.iter().zip(&wanted) {
+        match standings.get(wanted) {
             None => {
                 let id = shown(check.id());
                 return Err(ConsulError::bad(format!(
@@ -55,7 +59,11 @@ pub(super) async fn create(State(state): State<ConsulState>, call: ConsulCall) -
     Ok(answer::ok(&json!({"ID": id.to_string()}), &call.query))
 }
 
-fn draft(state: &ConsulState, fields: &BodyFields) -> Result<SessionDraft, ConsulError> {
+fn draft(
+    state: &ConsulState,
+    sight: &Sight,
+    fields: &BodyFields,
+) -> Result<SessionDraft, ConsulError> {
     let name = fields.text("Name")?;
     if name.len() > NAME_MAX {
         let len = name.len();
@@ -64,7 +72,7 @@ fn draft(state: &ConsulState, fields: &BodyFields) -> Result<SessionDraft, Consu
     }
     let node = match fields.text("Node")? {
         node if node.is_empty() => state.node.name.clone(),
-        node if state.has_node(&node) => node,
+        node if state.has_node(sight, &node) => node,
         node => {
             let message = format!(
                 "Missing node registration: there is no node \"{}\"",

@@ -1,6 +1,10 @@
 //! The checks that sessions depend on: a session ends when one of them is critical or gone.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -8,12 +12,12 @@ use uuid::Uuid;
 
 use super::{
     checks,
-    nodes::{SeenInstance, node_entry_id},
+    nodes::SeenInstance,
     state::{ConsulApp, ConsulState},
 };
 use crate::{
-    catalog::{Caller, Door},
-    kv::{KvSession, KvTopic},
+    catalog::{Caller, Door, Sight},
+    kv::{KvTopic, SessionDraft},
     model::{Instance, Standing},
 };
 
@@ -27,68 +31,118 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Remembered places of checks.
 const PLACES_MAX: usize = 65_536;
 
+/// A check that a session depends on.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct CheckOfNode {
+    node: Arc<str>,
+    id: Arc<str>,
+}
+
+/// The checks of a session, in their order.
+pub(super) fn of_session(draft: &SessionDraft) -> Vec<CheckOfNode> {
+    let checks = draft.checks.iter().map(|check| CheckOfNode {
+        node: Arc::clone(&draft.node),
+        id: Arc::clone(check.id()),
+    });
+    checks.collect()
+}
+
+/// The instance that each check was found at. A hint only: what it says is looked at.
+pub(super) type SessionPlaces = HashMap<CheckOfNode, Box<str>>;
+
 impl ConsulState {
-    /// Whether a node has an instance, or is the local one.
-    pub(super) fn has_node(&self, node: &str) -> bool {
-        node == self.node.name
-            || self.app.registry.instance(&node_entry_id(node)).is_some()
-            || self
-                .every_instance()
-                .any(|one| SeenInstance::of(&one).is_on(node, &self.node))
+    /// Whether a node has an instance that a caller may see, or is the local one.
+    pub(super) fn has_node(&self, sight: &Sight, node: &str) -> bool {
+        let check = CheckOfNode {
+            node: node.into(),
+            id: SERF_HEALTH.into(),
+        };
+        let found = self.standings(sight, [check], &mut SessionPlaces::new());
+        !found.is_empty()
     }
 
-    /// What a check of a node says, of the node itself or of a service on it; none when there is no such check.
-    pub(super) fn standing_of(&self, node: &str, check: &str) -> Option<Standing> {
-        self.find_standing(node, check, &mut HashMap::new())
-    }
-
-    fn find_standing(
+    /// What checks say that a caller may see, of nodes themselves or of services on them. One that does not exist is
+    /// left out.
+    pub(super) fn standings(
         &self,
-        node: &str,
-        check: &str,
+        sight: &Sight,
+        wanted: impl IntoIterator<Item = CheckOfNode>,
         places: &mut SessionPlaces,
-    ) -> Option<Standing> {
-        if check == SERF_HEALTH {
-            return self.has_node(node).then_some(Standing::Passing);
+    ) -> HashMap<CheckOfNode, Standing> {
+        let mut found = HashMap::new();
+        let mut missing: HashMap<Arc<str>, HashSet<Arc<str>>> = HashMap::new();
+        for check in wanted {
+            if found.contains_key(&check) {
+                continue;
+            }
+            match self.standing_at_place(sight, &check, places) {
+                Some(standing) => {
+                    found.insert(check, standing);
+                }
+                None => {
+                    missing.entry(check.node).or_default().insert(check.id);
+                }
+            }
         }
-        let place = (node.to_owned(), check.to_owned());
-        if let Some(id) = places.get(&place)
-            && let Some(instance) = self.app.registry.instance(id)
-            && let Some(standing) = self.standing_at(&instance, node, check)
-        {
-            return Some(standing);
+        // One look at the registry, however many checks are missing.
+        for instance in self.instances_in(sight) {
+            if missing.is_empty() {
+                break;
+            }
+            let seen = SeenInstance::of(&instance);
+            let node = self.node_name(&seen);
+            let Some(ids) = missing.get_mut(node) else {
+                continue;
+            };
+            for (id, standing) in standings_of(&seen) {
+                let Some(id) = ids.take(&*id) else { continue };
+                let check = CheckOfNode {
+                    node: node.into(),
+                    id,
+                };
+                if places.len() >= PLACES_MAX {
+                    places.clear();
+                }
+                places.insert(check.clone(), instance.id().as_str().into());
+                found.insert(check, standing);
+            }
+            if ids.is_empty() {
+                missing.remove(node);
+            }
         }
-        let found = self.every_instance().find_map(|instance| {
-            let standing = self.standing_at(&instance, node, check)?;
-            Some((instance.id().as_str().into(), standing))
-        });
-        let (id, standing) = found?;
-        if places.len() >= PLACES_MAX {
-            places.clear();
-        }
-        places.insert(place, id);
-        Some(standing)
+        found
     }
 
-    fn standing_at(&self, instance: &Arc<Instance>, node: &str, check: &str) -> Option<Standing> {
-        let seen = SeenInstance::of(instance);
-        if !seen.is_on(node, &self.node) {
+    /// What a check says that needs no search.
+    fn standing_at_place(
+        &self,
+        sight: &Sight,
+        check: &CheckOfNode,
+        places: &SessionPlaces,
+    ) -> Option<Standing> {
+        if *check.id == *SERF_HEALTH && *check.node == *self.node.name {
+            return Some(Standing::Passing);
+        }
+        let instance = self.app.registry.instance(places.get(check)?)?;
+        let seen = SeenInstance::of(&instance);
+        if !sight.sees(instance.name().as_str()) || self.node_name(&seen) != &*check.node {
             return None;
         }
-        let checks = checks::all(&seen);
-        let found = checks.iter().find(|one| one.id == check)?;
-        // The registry knows of a fault that no check shows: a lost lease, for instance.
-        let fault = format!("service:{}:status", seen.id);
-        let is_down = checks.iter().any(|one| one.id == fault);
-        match is_down {
-            true => Some(Standing::Critical),
-            false => Some(found.standing),
-        }
+        let mut standings = standings_of(&seen).into_iter();
+        let found = standings.find(|(id, _)| **id == *check.id);
+        found.map(|(_, standing)| standing)
     }
 
-    fn every_instance(&self) -> impl Iterator<Item = Arc<Instance>> + use<> {
-        let services = self.app.registry.services();
-        services.into_iter().flat_map(|service| {
+    fn node_name<'a>(&'a self, seen: &'a SeenInstance) -> &'a str {
+        seen.node
+            .as_ref()
+            .map_or(&self.node.name, |node| &node.name)
+    }
+
+    fn instances_in<'a>(&self, sight: &'a Sight) -> impl Iterator<Item = Arc<Instance>> + use<'a> {
+        let services = self.app.registry.services().into_iter();
+        let services = services.filter(|service| sight.sees(service.name().as_str()));
+        services.flat_map(|service| {
             let view = service.view();
             view.instances.values().cloned().collect::<Vec<_>>()
         })
@@ -98,20 +152,33 @@ impl ConsulState {
     fn failed_sessions(&self, places: &mut SessionPlaces) -> Vec<Uuid> {
         let sessions = self.app.kv.sessions(&DAEMON, None);
         let sessions = sessions.map(|read| read.found).unwrap_or_default();
-        let mut has_failed = |session: &KvSession| {
-            let mut checks = session.draft.checks.iter();
-            checks.any(|check| {
-                let standing = self.find_standing(&session.draft.node, check.id(), places);
-                standing.is_none_or(|standing| standing == Standing::Critical)
-            })
+        let wanted = sessions.iter().map(|session| of_session(&session.draft));
+        let wanted: Vec<_> = wanted.collect();
+        let sight = self.app.catalog.sight(&DAEMON);
+        let standings = self.standings(&sight, wanted.iter().flatten().cloned(), places);
+        let fails = |check: &CheckOfNode| {
+            let standing = standings.get(check);
+            standing.is_none_or(|standing| *standing == Standing::Critical)
         };
-        let failed = sessions.iter().filter(|session| has_failed(session));
-        failed.map(|session| session.id).collect()
+        let failed = sessions.iter().zip(&wanted);
+        let failed = failed.filter(|(_, checks)| checks.iter().any(fails));
+        failed.map(|(session, _)| session.id).collect()
     }
 }
 
-/// The instance of each check, by node and id. A hint only: what it says is looked at.
-type SessionPlaces = HashMap<(String, String), Box<str>>;
+/// What each check of an instance says. Its node exists, which is a check too.
+fn standings_of(seen: &SeenInstance) -> Vec<(String, Standing)> {
+    let checks = checks::all(seen);
+    // The registry knows of a fault that no check shows: a lost lease, for instance.
+    let fault = format!("service:{}:status", seen.id);
+    let is_down = checks.iter().any(|one| one.id == fault);
+    let standings = checks.into_iter().map(|check| match is_down {
+        true => (check.id, Standing::Critical),
+        false => (check.id, check.standing),
+    });
+    let node = (SERF_HEALTH.to_owned(), Standing::Passing);
+    std::iter::once(node).chain(standings).collect()
+}
 
 impl ConsulApp {
     /// Ends sessions whose checks fail, until `stop`.
