@@ -7,7 +7,7 @@ use super::{
     call::ConsulCall,
     definitions,
     nodes::{self, NODE_SERVICE, SeenInstance},
-    query::shown,
+    query::{go_bool, shown},
     state::ConsulState,
 };
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
     model::{OverrideStatus, Registration},
 };
 
-/// The longest reason of a maintenance, in bytes.
-const REASON_BYTES_MAX: usize = 1000;
+/// The longest reason of a maintenance, in characters; more are cut off.
+const REASON_CHARS_MAX: usize = 1000;
 
 /// `PUT /v1/agent/service/register`
 pub(super) async fn register(State(state): State<ConsulState>, call: ConsulCall) -> ConsulResult {
@@ -76,12 +76,12 @@ pub(super) async fn node_maintenance(
 fn enable(call: &ConsulCall) -> Result<bool, ConsulError> {
     match call.query.get("enable") {
         None | Some("") => Err(ConsulError::bad("Missing value for enable")),
-        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-        Some(other) => Err(ConsulError::bad(format!(
-            "Invalid value for enable: \"{}\"",
-            shown(other)
-        ))),
+        Some(text) => go_bool(text).ok_or_else(|| {
+            let text = shown(text);
+            ConsulError::bad(format!(
+                "Invalid value for enable: \"{text}\"; it must be true or false"
+            ))
+        }),
     }
 }
 
@@ -146,10 +146,11 @@ impl ConsulState {
         let instance = match enable {
             true => {
                 let reason = call.query.get("reason").unwrap_or_default();
-                let reason: String = reason.chars().filter(|c| !c.is_control()).collect();
+                let reason = reason.chars().filter(|c| !c.is_control());
+                let reason: String = reason.take(REASON_CHARS_MAX).collect();
                 let reason = match reason.is_empty() {
                     true => "Maintenance mode is enabled, but no reason was provided.",
-                    false => reason.get(..REASON_BYTES_MAX).unwrap_or(&reason),
+                    false => reason.as_str(),
                 };
                 let set = SetOverride {
                     service_id: id.into(),

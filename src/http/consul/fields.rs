@@ -98,7 +98,7 @@ impl BodyFields {
             None => Ok(None),
             Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
             Some(Value::String(text)) => match text.trim().parse::<u64>() {
-                // A bare number in a text has no unit.
+                // Without a unit, a text counts like a number.
                 Ok(nanoseconds) => Ok(Some(Duration::from_nanos(nanoseconds))),
                 Err(_) => match go_duration(text) {
                     Some(duration) => Ok(Some(duration)),
@@ -199,12 +199,11 @@ fn as_whole(number: f64) -> Option<u64> {
 
 /// Whether a key is this name, whatever its case and underscores.
 fn is_same(key: &str, name: &str) -> bool {
-    let plain = |text: &str| {
-        let mut chars = text.bytes().filter(|byte| *byte != b'_');
-        std::iter::from_fn(move || chars.next().map(|byte| byte.to_ascii_lowercase()))
-            .collect::<Vec<_>>()
-    };
-    key.eq_ignore_ascii_case(name) || plain(key) == plain(name)
+    fn plain(text: &str) -> impl Iterator<Item = u8> {
+        let bytes = text.bytes().filter(|byte| *byte != b'_');
+        bytes.map(|byte| byte.to_ascii_lowercase())
+    }
+    plain(key).eq(plain(name))
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use std::fmt;
 use regex::Regex;
 use serde_json::Value;
 
+use super::query::go_bool;
+
 /// The longest expression, in bytes.
 const BYTES_MAX: usize = 4096;
 /// How deep parentheses and `not` may be nested.
@@ -129,11 +131,7 @@ impl Test {
 fn equals(value: &Value, wanted: &str) -> bool {
     match value {
         Value::String(text) => text == wanted,
-        Value::Bool(flag) => match wanted {
-            "true" | "1" | "t" | "T" | "TRUE" | "True" => *flag,
-            "false" | "0" | "f" | "F" | "FALSE" | "False" => !*flag,
-            _ => false,
-        },
+        Value::Bool(flag) => go_bool(wanted) == Some(*flag),
         Value::Number(number) => match (number.as_i64(), wanted.parse::<i64>()) {
             (Some(number), Ok(wanted)) => number == wanted,
             _ => number.as_f64() == wanted.parse().ok(),

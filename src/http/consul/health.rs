@@ -1,5 +1,7 @@
 //! Health: the instances of a service with their checks, and checks by service, node and state.
 
+use std::collections::HashMap;
+
 use axum::extract::State;
 use serde_json::{Value, json};
 
@@ -7,8 +9,8 @@ use super::{
     answer::{ConsulError, ConsulResult},
     call::ConsulCall,
     catalog::{CONSUL, has_meta},
-    nodes::{NODE_SERVICE, SeenInstance},
-    query::shown,
+    nodes::NODE_SERVICE,
+    query::{go_bool, shown},
     reading::{ReadBody, ReadScope},
     state::ConsulState,
 };
@@ -18,12 +20,13 @@ use crate::model::Standing;
 pub(super) async fn service(State(state): State<ConsulState>, call: ConsulCall) -> ConsulResult {
     let passing = match call.query.get("passing") {
         None => false,
-        Some("" | "1" | "t" | "T" | "true" | "TRUE" | "True") => true,
-        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
-        Some(other) => {
-            let text = format!("Invalid value for ?passing: \"{}\"", shown(other));
-            return Err(ConsulError::bad(text));
-        }
+        Some("") => true,
+        Some(text) => go_bool(text).ok_or_else(|| {
+            let text = shown(text);
+            ConsulError::bad(format!(
+                "Invalid value for ?passing: \"{text}\"; it must be true or false"
+            ))
+        })?,
     };
     // The checks of nodes are shown with each service.
     let scope = ReadScope::Services(vec![call.name().into(), NODE_SERVICE.into()]);
@@ -35,8 +38,13 @@ pub(super) async fn service(State(state): State<ConsulState>, call: ConsulCall) 
         {
             list.push(state.consul_health_json());
         }
+        // Many instances are on the same node.
+        let mut of_nodes = HashMap::new();
         for seen in state.matching(&call, call.name()) {
-            let mut checks = state.node_checks(&call, &seen);
+            let node = seen.node.as_ref().map(|node| node.name.clone());
+            let of_node = of_nodes.entry(node);
+            let of_node = of_node.or_insert_with_key(|node| state.node_checks(&call, node));
+            let mut checks = of_node.clone();
             checks.extend(state.checks_json(&seen));
             let passes = checks
                 .iter()
@@ -121,11 +129,11 @@ pub(super) async fn by_state(State(state): State<ConsulState>, call: ConsulCall)
 }
 
 impl ConsulState {
-    /// The checks of the node of an instance.
-    fn node_checks(&self, call: &ConsulCall, seen: &SeenInstance) -> Vec<(Standing, Value)> {
+    /// The checks of a node; none is the local one.
+    fn node_checks(&self, call: &ConsulCall, node: &Option<String>) -> Vec<(Standing, Value)> {
         let mut checks = Vec::new();
-        let name = match &seen.node {
-            Some(node) => node.name.as_str(),
+        let name = match node {
+            Some(node) => node,
             None => {
                 checks.push((Standing::Passing, self.serf_json()));
                 self.node.name.as_str()

@@ -139,7 +139,7 @@ impl ConsulQuery {
     /// Whether a flag is there, such as `?passing`; the values false and 0 switch it off.
     pub(in crate::http) fn is_set(&self, name: &str) -> bool {
         self.get(name)
-            .is_some_and(|value| !matches!(value, "0" | "f" | "false" | "False" | "FALSE"))
+            .is_some_and(|value| go_bool(value) != Some(false))
     }
 
     /// How long this query may wait, with a random part of up to a sixteenth on top, so that clients that began
@@ -161,6 +161,15 @@ impl ConsulQuery {
             }
         }
         hasher.finish()
+    }
+}
+
+/// A flag as Go reads it.
+pub(in crate::http) fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 
